@@ -1,0 +1,55 @@
+// swift-tools-version: 6.2
+import PackageDescription
+
+// Public class properties and globals would otherwise pay for an access check at run time (only in release builds: debug
+// builds and the sanitizers keep it).
+let optimized: SwiftSetting = .unsafeFlags(
+  ["-enforce-exclusivity=unchecked"], .when(configuration: .release))
+
+let strict: [SwiftSetting] = [
+  .treatAllWarnings(as: .error),
+  .enableExperimentalFeature("Lifetimes"),
+]
+
+// The library's own build sees required arguments of the header as nullable, so that the compiler makes it check them.
+let building: SwiftSetting = .unsafeFlags(["-Xcc", "-DMEWS_BUILDING_LIBRARY"])
+
+let library = "\(Context.packageDirectory)/Sources/MewsLib"
+
+let package = Package(
+  name: "mews",
+  products: [
+    .library(name: "mews", type: .dynamic, targets: ["MewsLib"]),
+    .library(name: "MewsKit", targets: ["MewsKit"]),
+  ],
+  targets: [
+    .systemLibrary(name: "CMews", path: "Include"),
+    .target(name: "CMewsShims"),
+    .target(name: "CMewsVariadic", dependencies: ["CMews"], cSettings: [.headerSearchPath("../../Include")]),
+    .target(
+      name: "MewsCore", dependencies: ["CMewsShims"], swiftSettings: strict + [optimized]),
+    .target(
+      name: "MewsServer", dependencies: ["MewsCore", "CMews", "CMewsShims"],
+      swiftSettings: strict + [optimized]),
+    .target(
+      name: "MewsHost", dependencies: ["MewsServer", "MewsCore", "CMews", "CMewsShims"],
+      swiftSettings: strict + [optimized]),
+    .target(
+      name: "MewsABI",
+      dependencies: ["MewsHost", "MewsServer", "MewsCore", "CMews", "CMewsShims", "CMewsVariadic"],
+      swiftSettings: strict + [optimized, building]),
+    .target(
+      name: "MewsLib", dependencies: ["MewsABI"], exclude: ["mews.map"],
+      linkerSettings: [
+        .unsafeFlags([
+          "-use-ld=lld", "-static-stdlib", "-Xlinker", "--version-script=\(library)/mews.map",
+          "-Xlinker", "-soname=libmews.so.0", "-Xlinker", "-z", "-Xlinker", "defs",
+        ])
+      ]),
+    .target(name: "MewsKit", dependencies: ["CMews"], swiftSettings: [.treatAllWarnings(as: .error)]),
+    .testTarget(name: "MewsCoreTests", dependencies: ["MewsCore", "CMewsShims"]),
+    .testTarget(name: "MewsServerTests", dependencies: ["MewsServer", "MewsCore", "CMews"]),
+    .testTarget(name: "MewsHostTests", dependencies: ["MewsHost", "MewsServer", "MewsCore", "CMews"]),
+  ],
+  swiftLanguageModes: [.v6]
+)

@@ -1,0 +1,15 @@
+/*
+ * What Swift cannot say for itself: thread-locals, macros and variadic system calls. Static inline where it can be, so that
+ * it costs nothing. Nothing here starts with mews_: that prefix belongs to the public header.
+ */
+#ifndef CMEWS_SHIMS_H
+#define CMEWS_SHIMS_H
+
+#include <stdint.h>
+#include <stddef.h>
+
+#define SHIM_NO_LOCKS __attribute__((swift_attr("@_noLocks")))
+
+#include "shims_thread.h"
+
+#endif

@@ -1,0 +1,3 @@
+#include "CMewsShims.h"
+
+__thread void *shim_thread_context_;

@@ -1,0 +1,1 @@
+/* The variadic functions of the public header: C, because Swift cannot define them. */
