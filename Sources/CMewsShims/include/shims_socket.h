@@ -1,0 +1,60 @@
+/* Sockets and processes: calls whose C spelling Swift cannot import (variadic, macros) or that want a tight loop. */
+#ifndef CMEWS_SHIMS_SOCKET_H
+#define CMEWS_SHIMS_SOCKET_H
+
+#include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+/* realloc for the hot path's slow moments. */
+static inline void *_Nullable shim_reallocate(void *_Nullable memory, intptr_t size) {
+    return realloc(memory, (size_t)size);
+}
+
+/* Receives at most count bytes: the number of bytes, 0 at the end, or the negative errno. EINTR is retried. */
+SHIM_NO_LOCKS static inline intptr_t shim_receive(int32_t descriptor, void *_Nonnull bytes, intptr_t count) {
+    for (;;) {
+        ssize_t received = recv(descriptor, bytes, (size_t)count, MSG_DONTWAIT);
+        if (received >= 0) return received;
+        if (errno != EINTR) return -errno;
+    }
+}
+
+/* Sends one piece or several: the number of bytes the kernel took, or the negative errno. Never raises SIGPIPE. */
+SHIM_NO_LOCKS static inline intptr_t shim_send(
+    int32_t descriptor, const struct iovec *_Nonnull pieces, int32_t count) {
+    for (;;) {
+        ssize_t sent;
+        if (count == 1) {
+            sent = send(descriptor, pieces->iov_base, pieces->iov_len, MSG_DONTWAIT | MSG_NOSIGNAL);
+        } else {
+            struct msghdr message = {.msg_iov = (struct iovec *)pieces, .msg_iovlen = (size_t)count};
+            sent = sendmsg(descriptor, &message, MSG_DONTWAIT | MSG_NOSIGNAL);
+        }
+        if (sent >= 0) return sent;
+        if (errno != EINTR) return -errno;
+    }
+}
+
+/* Takes a connection: its descriptor, non-blocking and closed on exec, or the negative errno. */
+static inline int32_t shim_accept(int32_t listener) {
+    for (;;) {
+        int descriptor = accept4(listener, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+        if (descriptor >= 0) return descriptor;
+        /* Errors of the connection and not of the listener (accept(2)): on to the next. */
+        if (errno != EINTR && errno != ECONNABORTED && errno != EPROTO) return -errno;
+    }
+}
+
+/* Small responses must not wait for the acknowledgement of earlier ones. Unix sockets answer an error, which is fine. */
+static inline void shim_set_no_delay(int32_t descriptor) {
+    int one = 1;
+    (void)setsockopt(descriptor, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
+}
+
+#endif

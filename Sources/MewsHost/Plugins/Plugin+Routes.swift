@@ -1,0 +1,67 @@
+import CMews
+import Glibc
+import MewsServer
+
+extension Plugin {
+  /// Registers a route. Inside `start`, or for the linking program before the server starts.
+  public func addRoute(
+    method: String, pattern: String, handler: @escaping mews_handler, options: mews_route_options
+  ) -> mews_result {
+    guard phase == .starting else { return mews_result(MEWS_E_WRONG_STATE) }
+    guard options.execution <= UInt32(MEWS_EXECUTION_WORKER) else {
+      remember("\(method) \(pattern): \(options.execution) is no execution class")
+      return mews_result(MEWS_E_INVALID_ARGUMENT)
+    }
+    let route = UnsafeMutablePointer<Route>.allocate(capacity: 1)
+    route.initialize(
+      to: Route(
+        handler: handler, state: options.state, plugin: handle, execution: options.execution, parameterNames: nil,
+        parameterCount: 0))
+    do throws(RouterError) {
+      try host.router.add(method: method, pattern: pattern, owner: owner, payload: UnsafeMutableRawPointer(route))
+    } catch {
+      route.deallocate()
+      return refuse(error, method, pattern)
+    }
+    // The pattern was parsed a moment ago, so it is there.
+    if let names = host.router.routes.last?.pattern.parameterNames { route.pointee.setParameterNames(names) }
+    routes.append(
+      RegisteredRoute(method: method, pattern: pattern, route: route, usesPluginState: options.use_state == 0))
+    return mews_result(MEWS_OK)
+  }
+
+  private func refuse(_ error: RouterError, _ method: String, _ pattern: String) -> mews_result {
+    remember(error.description)
+    if case .conflict = error {
+      conflict = error.description
+      return mews_result(MEWS_E_CONFLICT)
+    }
+    return mews_result(MEWS_E_INVALID_ARGUMENT)
+  }
+
+  /// Keeps the first thing that went wrong, for the one who asks why.
+  private func remember(_ text: String) {
+    if failure == nil { failure = text }
+    host.lastError = text
+  }
+
+  /// Hands what `start` stored to the routes that take the plugin's state.
+  func adoptState() {
+    for route in routes where route.usesPluginState { route.route.pointee.state = state.pointee }
+  }
+}
+
+extension Route {
+  /// Copies the names for as long as the process lives, as routes do.
+  mutating func setParameterNames(_ names: [String]) {
+    guard !names.isEmpty else { return }
+    let places = UnsafeMutablePointer<ParameterName>.allocate(capacity: names.count)
+    for (index, name) in names.enumerated() {
+      let bytes = UnsafeMutablePointer<UInt8>.allocate(capacity: name.utf8.count)
+      for (offset, byte) in name.utf8.enumerated() { bytes[offset] = byte }
+      (places + index).initialize(to: ParameterName(bytes: bytes, count: name.utf8.count))
+    }
+    parameterNames = UnsafePointer(places)
+    parameterCount = names.count
+  }
+}

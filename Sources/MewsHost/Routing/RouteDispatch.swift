@@ -1,0 +1,73 @@
+import CMews
+import MewsCore
+import MewsServer
+
+/// Looks requests up in the frozen routes: the host's side of the server's `Application`.
+final class RouteDispatch: @unchecked Sendable {
+  /// What a look-up needs, in memory that the I/O threads read.
+  struct State {
+    var table: RouteTable
+  }
+
+  private let state = UnsafeMutablePointer<State>.allocate(capacity: 1)
+  private var isFrozen = false
+
+  /// Makes the table. Once, before the server starts. False: memory is exhausted.
+  func freeze(_ router: Router) -> Bool {
+    guard !isFrozen, let table = router.makeTable() else { return isFrozen }
+    state.initialize(to: State(table: table))
+    isFrozen = true
+    return true
+  }
+
+  func destroy() {
+    if isFrozen { state.pointee.table.destroy() }
+    state.deallocate()
+  }
+
+  var application: Application {
+    Application(context: UnsafeMutableRawPointer(state)) { state, exchange in
+      RouteDispatch.select(
+        state.assumingMemoryBound(to: State.self), exchange.assumingMemoryBound(to: Exchange.self))
+    }
+  }
+
+  /// Sets the exchange's route and captures, or answers 405. On the I/O thread, for each request.
+  @_noLocks
+  private static func select(_ state: UnsafeMutablePointer<State>, _ exchange: ExchangePointer) {
+    guard let path = exchange.pointee.path, let base = exchange.pointee.base else { return }
+    var match = RouteMatch()
+    let head = Exchange.head(exchange)
+    withUnsafeMutablePointer(to: &match) { match in
+      state.pointee.table.lookup(
+        path: path, count: exchange.pointee.pathCount, method: head.pointee.method.rawValue,
+        methodText: base + Int(head.pointee.methodOffset), methodCount: Int(head.pointee.methodLength), into: match)
+    }
+    switch match.outcome {
+    case .found:
+      guard let record = match.route else { return }
+      exchange.pointee.route = UnsafePointer(record.pointee.payload.assumingMemoryBound(to: Route.self))
+      let count = Int(match.parameterCount)
+      for index in 0..<count {
+        let capture = match.parameters[index]
+        exchange.pointee.captures[index] = PathCapture(offset: capture.offset, count: capture.length)
+      }
+      exchange.pointee.captureCount = count
+    case .notFound: return
+    case .methodNotAllowed: _unsafePerformance { refuseMethod(state, exchange, match.allowedMethods) }
+    }
+  }
+
+  /// RFC 9110, 15.5.6: the answer names the methods that are allowed.
+  @inline(never)
+  private static func refuseMethod(
+    _ state: UnsafeMutablePointer<State>, _ exchange: ExchangePointer, _ methods: RouteMethodSet
+  ) {
+    let table = state.pointee.table
+    withUnsafeTemporaryAllocation(byteCount: table.allowCapacity, alignment: 1) { buffer in
+      let count = table.writeAllow(methods, into: buffer)
+      Exchange.addField(exchange, "Allow", UnsafeRawBufferPointer(rebasing: UnsafeRawBufferPointer(buffer)[..<count]))
+    }
+    Exchange.respondError(exchange, status: 405, reason: "the path has no route for this method")
+  }
+}

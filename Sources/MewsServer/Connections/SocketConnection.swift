@@ -1,0 +1,247 @@
+import CMewsShims
+import Glibc
+import MewsCore
+
+/// A connection over a stream socket, driven by epoll's edges: the transport under an HTTP connection.
+///
+/// An edge says that there may be more to read or room to write. So a read goes on until the socket has no more, or until the
+/// connection has had its share of the pass, and a write until the socket takes no more.
+struct SocketConnection {
+  /// First, because the I/O thread knows the connection by it.
+  var source: EventSource
+  /// The connection's place among what is to be flushed when the pass ends.
+  var flushNode: PassNode
+  /// Its place among what is to be read on in the next pass.
+  var readNode: PassNode
+  var releaseNode: PassNode
+  /// Ends the wait for the peer's close.
+  var lingerTimer: Timer
+  var connection: Connection
+  var lingeredBytes = 0
+  /// The input pipe is full; the socket may hold more.
+  var isReadPaused = false
+  var isWriteBlocked = false
+  var isLingering = false
+  var isClosed = false
+  /// A handler runs, so the memory stays although the socket is closed.
+  var isHeldByHandler = false
+
+  /// How long the peer has to close after the last response, and how much it may still send meanwhile.
+  static let lingerMilliseconds: UInt64 = 2_000
+  static let lingerBytes = 4 << 20
+
+  init(descriptor: Int32, context: IOContextPointer) {
+    source = EventSource(descriptor: descriptor, onEvents: { onEvents($0, $1) })
+    flushNode = PassNode(action: { node in flush(whole(node, at: Offset.flushNode)) })
+    readNode = PassNode(action: { node in read(whole(node, at: Offset.readNode)) })
+    releaseNode = PassNode(action: { node in whole(node, at: Offset.releaseNode).deallocate() })
+    lingerTimer = Timer(action: { timer in lingeringIsOver(timer) }, context: nil)
+    connection = Connection(context: context, transport: Self.transport)
+  }
+}
+
+typealias SocketConnectionPointer = UnsafeMutablePointer<SocketConnection>
+
+// MARK: Life
+
+extension SocketConnection {
+  /// Takes over a connected, non-blocking socket. Closes it when that cannot be.
+  static func open(_ descriptor: Int32, _ context: IOContextPointer) {
+    shim_set_no_delay(descriptor)
+    let socket = SocketConnectionPointer.allocate(capacity: 1)
+    socket.initialize(to: SocketConnection(descriptor: descriptor, context: context))
+    IOContext.add(connection(socket), to: context)
+    if context.pointee.thread.add(source(socket)) != 0 { close(socket) }
+  }
+
+  /// Closes the socket, now. The memory goes at the end of the pass, or when the handler that still runs has returned.
+  static func close(_ socket: SocketConnectionPointer) {
+    let context = socket.pointee.connection.context
+    if !socket.pointee.isClosed {
+      socket.pointee.isClosed = true
+      context.pointee.thread.cancel(lingerTimerOf(socket))
+      context.pointee.thread.close(source(socket))
+      socket.pointee.isHeldByHandler = !Connection.transportDidClose(connection(socket))
+      if !socket.pointee.isHeldByHandler { release(socket) }
+    } else if socket.pointee.isHeldByHandler {
+      socket.pointee.isHeldByHandler = false
+      release(socket)
+    }
+  }
+
+  private static func release(_ socket: SocketConnectionPointer) {
+    let context = socket.pointee.connection.context
+    context.pointee.thread.deferRelease(node(socket, at: Offset.releaseNode))
+    IOContext.remove(connection(socket), from: context)
+  }
+
+  /// The last response is out: says so to the peer, and reads on until it closes, too.
+  private static func linger(_ socket: SocketConnectionPointer) {
+    guard !socket.pointee.isClosed, !socket.pointee.isLingering else { return }
+    socket.pointee.isLingering = true
+    shutdown(socket.pointee.source.descriptor, Int32(SHUT_WR))
+    let thread = socket.pointee.connection.context.pointee.thread
+    socket.pointee.lingerTimer.context = UnsafeMutableRawPointer(socket)
+    thread.start(lingerTimerOf(socket), deadline: thread.now + lingerMilliseconds)
+    // What has arrived already brings no further edge.
+    thread.runInNextPass(node(socket, at: Offset.readNode))
+  }
+
+  private static func lingeringIsOver(_ timer: TimerPointer) {
+    guard let socket = timer.pointee.context?.assumingMemoryBound(to: SocketConnection.self) else { return }
+    close(socket)
+  }
+}
+
+// MARK: Reading and writing
+
+extension SocketConnection {
+  @_noLocks
+  private static func onEvents(_ source: EventSourcePointer, _ events: UInt32) {
+    let socket = UnsafeMutableRawPointer(source).assumingMemoryBound(to: SocketConnection.self)
+    if socket.pointee.isWriteBlocked && events & (ReadyEvents.writable | ReadyEvents.error | ReadyEvents.hangup) != 0 {
+      socket.pointee.isWriteBlocked = false
+      flush(socket)
+    }
+    if events & ~ReadyEvents.writable != 0 { read(socket, mayHaveEnded: events & ReadyEvents.peerClosed != 0) }
+  }
+
+  /// Reads until the socket has no more or the pass has given its share.
+  @_noLocks
+  private static func read(_ socket: SocketConnectionPointer, mayHaveEnded: Bool = true) {
+    let connection = connection(socket)
+    let context = connection.pointee.context
+    var reads = context.pointee.limits.readsPerPass
+    while !socket.pointee.isClosed {
+      if socket.pointee.isLingering { return _unsafePerformance { drain(socket) } }
+      if connection.pointee.inputEnded { return }
+      guard reads > 0 else { return context.pointee.thread.runInNextPass(node(socket, at: Offset.readNode)) }
+      reads &-= 1
+      let wanted = connection.pointee.readSize
+      guard let room = connection.pointee.input.reserve(wanted, from: context.pointee.cache), let bytes = room.baseAddress
+      else { return _unsafePerformance { close(socket) } }
+      let count = shim_receive(socket.pointee.source.descriptor, bytes, room.count)
+      guard count > 0 else {
+        connection.pointee.input.releaseUnused(to: context.pointee.cache)
+        return _unsafePerformance { readEnded(socket, Int32(truncatingIfNeeded: count)) }
+      }
+      connection.pointee.input.advance(count)
+      let flow = connection.pointee.input.flush()
+      Connection.receive(connection)
+      // Asked after the protocol has had its turn: what it read makes room again.
+      if flow == .paused && connection.pointee.input.isPaused {
+        socket.pointee.isReadPaused = true
+        return
+      }
+      // A short read has emptied the socket (epoll(7)), unless the end of the stream waits behind the bytes.
+      if count < room.count && !mayHaveEnded { return }
+    }
+  }
+
+  private static func readEnded(_ socket: SocketConnectionPointer, _ result: Int32) {
+    switch result {
+    case -EAGAIN: return
+    case 0: Connection.inputDidEnd(connection(socket))
+    default: close(socket)
+    }
+  }
+
+  /// Throws away what comes in while the connection waits for the peer to close.
+  private static func drain(_ socket: SocketConnectionPointer) {
+    withUnsafeTemporaryAllocation(byteCount: 16 * 1024, alignment: 16) { room in
+      guard let bytes = room.baseAddress else { return }
+      for _ in 0..<16 {
+        let count = shim_receive(socket.pointee.source.descriptor, bytes, room.count)
+        if count == -Int(EAGAIN) { return }
+        socket.pointee.lingeredBytes += max(count, 0)
+        guard count > 0, socket.pointee.lingeredBytes <= lingerBytes else { return close(socket) }
+      }
+      socket.pointee.connection.context.pointee.thread.runInNextPass(node(socket, at: Offset.readNode))
+    }
+  }
+
+  /// Sends what the output pipe holds, as far as the socket takes it.
+  @_noLocks
+  private static func flush(_ socket: SocketConnectionPointer) {
+    let connection = connection(socket)
+    let context = connection.pointee.context
+    guard !socket.pointee.isClosed, !socket.pointee.isWriteBlocked else { return }
+    withUnsafeTemporaryAllocation(of: iovec.self, capacity: 64) { pieces in
+      guard let pieces = pieces.baseAddress else { return }
+      while connection.pointee.output.count > 0 {
+        let count = connection.pointee.output.gather(pieces, 64)
+        let sent = shim_send(socket.pointee.source.descriptor, pieces, Int32(truncatingIfNeeded: count))
+        guard sent >= 0 else {
+          if sent == -Int(EAGAIN) { socket.pointee.isWriteBlocked = true } else { _unsafePerformance { close(socket) } }
+          return
+        }
+        _ = connection.pointee.output.consume(sent, to: context.pointee.cache)
+      }
+    }
+    if !socket.pointee.isClosed && connection.pointee.output.count == 0 { Connection.outputDidDrain(connection) }
+  }
+}
+
+// MARK: The transport's table
+
+extension SocketConnection {
+  private static let transport = Transport(
+    outputReady: { argument in
+      let socket = of(argument)
+      socket.pointee.connection.context.pointee.thread.runAtPassEnd(node(socket, at: Offset.flushNode))
+    },
+    inputResumed: { argument in
+      let socket = of(argument)
+      guard socket.pointee.isReadPaused else { return }
+      socket.pointee.isReadPaused = false
+      socket.pointee.connection.context.pointee.thread.runInNextPass(node(socket, at: Offset.readNode))
+    },
+    closeLingering: { argument in linger(of(argument)) },
+    abort: { argument in close(of(argument)) })
+}
+
+// MARK: From part to whole and back
+
+/// Where the parts lie. They are C structs in a row, whose sizes are multiples of their alignment; a test compares these sums
+/// with the layout the compiler chose.
+extension SocketConnection {
+  enum Offset {
+    @inline(__always) static var flushNode: Int { MemoryLayout<EventSource>.stride }
+    @inline(__always) static var readNode: Int { flushNode &+ MemoryLayout<PassNode>.stride }
+    @inline(__always) static var releaseNode: Int { readNode &+ MemoryLayout<PassNode>.stride }
+    @inline(__always) static var lingerTimer: Int { releaseNode &+ MemoryLayout<PassNode>.stride }
+    @inline(__always) static var connection: Int { lingerTimer &+ MemoryLayout<Timer>.stride }
+  }
+
+  @_noLocks @inline(__always)
+  private static func whole(_ part: UnsafeMutableRawPointer, at offset: Int) -> SocketConnectionPointer {
+    (part - offset).assumingMemoryBound(to: SocketConnection.self)
+  }
+
+  @_noLocks @inline(__always)
+  private static func part<Part>(_ socket: SocketConnectionPointer, at offset: Int) -> UnsafeMutablePointer<Part> {
+    (UnsafeMutableRawPointer(socket) + offset).assumingMemoryBound(to: Part.self)
+  }
+
+  @_noLocks @inline(__always)
+  private static func of(_ connection: UnsafeMutableRawPointer) -> SocketConnectionPointer {
+    whole(connection, at: Offset.connection)
+  }
+
+  @_noLocks @inline(__always)
+  private static func connection(_ socket: SocketConnectionPointer) -> ConnectionPointer {
+    part(socket, at: Offset.connection)
+  }
+
+  @_noLocks @inline(__always)
+  private static func source(_ socket: SocketConnectionPointer) -> EventSourcePointer { part(socket, at: 0) }
+
+  @_noLocks @inline(__always)
+  private static func node(_ socket: SocketConnectionPointer, at offset: Int) -> PassNodePointer {
+    part(socket, at: offset)
+  }
+
+  private static func lingerTimerOf(_ socket: SocketConnectionPointer) -> TimerPointer {
+    part(socket, at: Offset.lingerTimer)
+  }
+}

@@ -1,0 +1,74 @@
+import CMews
+import Glibc
+import MewsCore
+
+/// What a handler may read of its request. All views are valid until the exchange's memory is reused.
+extension Exchange {
+  public typealias View = UnsafeBufferPointer<UInt8>
+
+  @inline(__always)
+  private func view(_ offset: UInt32, _ count: UInt32) -> View {
+    guard let base else { return View(start: nil, count: 0) }
+    return View(start: base + Int(offset), count: Int(count))
+  }
+
+  public var methodView: View { view(head.methodOffset, head.methodLength) }
+  public var targetView: View { view(head.targetOffset, head.targetLength) }
+  public var pathView: View { View(start: path, count: pathCount) }
+  public var queryView: View {
+    head.hasQuery ? view(head.queryOffset, head.queryLength) : View(start: nil, count: 0)
+  }
+  public var bodyView: View { View(start: body, count: bodyCount) }
+
+  /// The name and value of a header field; absent views when the index is out of range.
+  public func headerField(_ index: UInt32) -> (name: View, value: View) {
+    guard index < head.headerCount else { return (View(start: nil, count: 0), View(start: nil, count: 0)) }
+    let field = head.headers[Int(index)]
+    return (view(field.nameOffset, UInt32(field.nameLength)), view(field.valueOffset, field.valueLength))
+  }
+
+  /// The value of the field of that name with that number among its repetitions.
+  public func headerValue(_ name: UnsafePointer<CChar>, number: UInt32) -> View {
+    let length = strlen(name)
+    var remaining = number
+    for index in 0..<Int(head.headerCount) {
+      let field = head.headers[index]
+      guard Int(field.nameLength) == length, let base,
+        strncasecmp(UnsafeRawPointer(base + Int(field.nameOffset)).assumingMemoryBound(to: CChar.self), name, length) == 0
+      else { continue }
+      if remaining == 0 { return view(field.valueOffset, field.valueLength) }
+      remaining -= 1
+    }
+    return View(start: nil, count: 0)
+  }
+
+  /// What the path held for a parameter of the route's pattern.
+  public func pathParameter(_ name: UnsafePointer<CChar>) -> View {
+    guard let route, let path, let names = route.pointee.parameterNames else { return View(start: nil, count: 0) }
+    let length = strlen(name)
+    for index in 0..<min(route.pointee.parameterCount, captureCount)
+    where names[index].count == length && memcmp(names[index].bytes, name, length) == 0 {
+      let capture = captures[index]
+      return View(start: path + Int(capture.offset), count: Int(capture.count))
+    }
+    return View(start: nil, count: 0)
+  }
+
+  /// The decoded value of a query parameter, in the arena where it had to be decoded.
+  public mutating func queryParameter(_ name: UnsafePointer<CChar>) -> View {
+    let query = queryView
+    guard let start = query.baseAddress, query.count > 0 else { return View(start: nil, count: 0) }
+    let length = strlen(name)
+    var pairs = QueryPairs(start, query.count)
+    while let pair = pairs.next() {
+      guard QueryDecoder.matches(pair.name, name, length) else { continue }
+      guard let value = pair.value.baseAddress, pair.value.count > 0 else { return View(start: start, count: 0) }
+      if !QueryDecoder.needsDecoding(value, pair.value.count) { return pair.value }
+      guard let memory = arena.allocate(pair.value.count, from: cache) else { return View(start: nil, count: 0) }
+      let output = memory.bindMemory(to: UInt8.self, capacity: pair.value.count)
+      let count = QueryDecoder.decode(value, pair.value.count, into: output)
+      return View(start: output, count: count)
+    }
+    return View(start: nil, count: 0)
+  }
+}

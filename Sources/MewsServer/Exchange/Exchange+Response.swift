@@ -1,0 +1,169 @@
+import CMews
+import Glibc
+import MewsCore
+
+/// A body as the response functions take it.
+public struct ResponseBody {
+  var bytes: UnsafeRawPointer?
+  var count: Int
+  /// Sent from where it lies; `release` is called once when it is no longer needed.
+  var isReference: Bool
+  var release: mews_release?
+  var releaseContext: UnsafeMutableRawPointer?
+
+  /// Bytes that are copied.
+  @_noLocks @inline(__always)
+  public init(copying bytes: UnsafeRawPointer?, count: Int) {
+    self.bytes = bytes
+    self.count = count
+    isReference = false
+    release = nil
+    releaseContext = nil
+  }
+
+  /// Bytes that are sent from where they lie.
+  @inline(__always)
+  public init(
+    referencing bytes: UnsafeRawPointer?, count: Int, release: mews_release?, context: UnsafeMutableRawPointer?
+  ) {
+    self.bytes = bytes
+    self.count = count
+    isReference = true
+    self.release = release
+    releaseContext = context
+  }
+
+  /// Releases bytes that will not be sent.
+  func releaseNow() { release?(releaseContext) }
+}
+
+extension Exchange {
+  /// The room that status line, Date, Server, Connection, Content-Length and the blank line need at most.
+  static let headBound = 320
+
+  /// Gives the response: writes its head and its body into the output. A body by reference is released exactly once,
+  /// whatever the result.
+  @_noLocks
+  public static func respond(
+    _ exchange: ExchangePointer, status: UInt32, contentType: UnsafePointer<UInt8>?, contentTypeCount: Int,
+    body: ResponseBody
+  ) -> mews_result {
+    guard status >= 200, status <= 599, body.count >= 0, body.bytes != nil || body.count == 0 else {
+      return refuse(body, mews_result(-2))
+    }
+    guard exchange.pointee.status == 0, let output = exchange.pointee.output else { return refuse(body, mews_result(-6)) }
+    if let contentType, !ResponseWriter.isFieldValue(contentType, contentTypeCount) {
+      return refuse(body, mews_result(-2))
+    }
+    let hasBody = ResponseWriter.statusAllowsBody(status)
+    let sendsBody = hasBody && body.count > 0 && exchange.pointee.head.method != .head
+    let headSize = headBound &+ contentTypeCount &+ exchange.pointee.fields.count
+    let isCopiedWithHead = sendsBody && !body.isReference && body.count <= Block.size &- headSize
+    let room = isCopiedWithHead ? headSize &+ body.count : headSize
+    let cache = exchange.pointee.cache
+    guard let memory = output.pointee.reserve(room, from: cache), let start = memory.baseAddress else {
+      return refuse(body, mews_result(-3))
+    }
+    let bytes = start.assumingMemoryBound(to: UInt8.self)
+    var count = writeHead(
+      exchange, status: status, contentType: contentType, contentTypeCount: contentTypeCount,
+      contentLength: hasBody ? body.count : -1, to: bytes)
+    if isCopiedWithHead, let source = body.bytes {
+      (start + count).copyMemory(from: source, byteCount: body.count)
+      count &+= body.count
+      output.pointee.advance(count)
+    } else if sendsBody, let source = body.bytes {
+      // The body's memory is found before the head is committed, so that a failure leaves nothing half-written.
+      guard let block = bodyBlock(body, source, cache) else { return refuse(body, mews_result(-3)) }
+      output.pointee.advance(count)
+      output.pointee.append(block)
+    } else {
+      output.pointee.advance(count)
+      if body.isReference { _unsafePerformance { body.releaseNow() } }
+    }
+    exchange.pointee.status = status
+    return 0
+  }
+
+  @_noLocks @inline(never)
+  private static func refuse(_ body: ResponseBody, _ result: mews_result) -> mews_result {
+    if body.isReference { _unsafePerformance { body.releaseNow() } }
+    return result
+  }
+
+  /// A block with a body that does not fit behind the head: a copy in memory of its own, or a view of the bytes.
+  @_noLocks @inline(never)
+  private static func bodyBlock(_ body: ResponseBody, _ source: UnsafeRawPointer, _ cache: BlockCache) -> BlockPointer? {
+    guard body.count <= Int(UInt32.max) else { return nil }
+    if body.isReference {
+      return _unsafePerformance {
+        cache.rentExternal(
+          UnsafeMutablePointer(mutating: source.assumingMemoryBound(to: UInt8.self)), body.count, release: body.release,
+          context: body.releaseContext)
+      }
+    }
+    guard let block = _unsafePerformance({ cache.rentLarge(body.count) }) else { return nil }
+    UnsafeMutableRawPointer(block.pointee.bytes).copyMemory(from: source, byteCount: body.count)
+    block.pointee.end = UInt32(truncatingIfNeeded: body.count)
+    return block
+  }
+
+  /// Writes the head of the response and returns its size. A content length of -1 writes none.
+  @_noLocks @inline(__always)
+  private static func writeHead(
+    _ exchange: ExchangePointer, status: UInt32, contentType: UnsafePointer<UInt8>?, contentTypeCount: Int,
+    contentLength: Int, to bytes: UnsafeMutablePointer<UInt8>
+  ) -> Int {
+    var count = ResponseWriter.writeStatusLine(status, to: bytes)
+    count &+= exchange.pointee.resources.pointee.writeDate(to: bytes + count)
+    if let context = exchange.pointee.context, context.pointee.isDraining { exchange.pointee.keepAlive = false }
+    if !exchange.pointee.keepAlive {
+      count &+= ResponseWriter.write("Connection: close\r\n", to: bytes + count)
+    } else if exchange.pointee.head.versionMinor == 0 {
+      count &+= ResponseWriter.write("Connection: keep-alive\r\n", to: bytes + count)
+    }
+    if let contentType {
+      count &+= ResponseWriter.write("Content-Type: ", to: bytes + count)
+      (bytes + count).update(from: contentType, count: contentTypeCount)
+      count &+= contentTypeCount
+      bytes[count] = 13
+      bytes[count &+ 1] = 10
+      count &+= 2
+    }
+    if let fields = exchange.pointee.fields.bytes {
+      (bytes + count).update(from: fields, count: exchange.pointee.fields.count)
+      count &+= exchange.pointee.fields.count
+    }
+    if contentLength >= 0 {
+      count &+= ResponseWriter.write("Content-Length: ", to: bytes + count)
+      count &+= ResponseWriter.writeDecimal(UInt64(truncatingIfNeeded: contentLength), to: bytes + count)
+      bytes[count] = 13
+      bytes[count &+ 1] = 10
+      count &+= 2
+    }
+    bytes[count] = 13
+    bytes[count &+ 1] = 10
+    return count &+ 2
+  }
+
+  /// Responds with the short plain text of an error the server found by itself: "404 Not Found: no route ...".
+  static func respondError(_ exchange: ExchangePointer, status: UInt32, reason: StaticString) {
+    withUnsafeTemporaryAllocation(of: UInt8.self, capacity: 512) { text in
+      guard let bytes = text.baseAddress else { return }
+      var count = ResponseWriter.writeDecimal(UInt64(status), to: bytes)
+      bytes[count] = 32
+      count += 1
+      count += ResponseWriter.writeReason(status, to: bytes + count)
+      if reason.utf8CodeUnitCount > 0 && reason.utf8CodeUnitCount < 300 {
+        count += ResponseWriter.write(": ", to: bytes + count)
+        count += ResponseWriter.write(reason, to: bytes + count)
+      }
+      bytes[count] = 10
+      count += 1
+      let type: StaticString = "text/plain"
+      _ = respond(
+        exchange, status: status, contentType: type.utf8Start, contentTypeCount: type.utf8CodeUnitCount,
+        body: ResponseBody(copying: bytes, count: count))
+    }
+  }
+}

@@ -1,0 +1,186 @@
+import CMews
+import CMewsShims
+import MewsCore
+
+/// From a whole request to its handler and back.
+extension Connection {
+  /// A request is whole: finds its route and runs it, here or on a worker. True: the next request can be read.
+  @_noLocks
+  static func dispatch(_ connection: ConnectionPointer, _ exchange: ExchangePointer) -> Bool {
+    let context = connection.pointee.context
+    exchange.pointee.output = Exchange.outputOf(connection)
+    guard Exchange.findPath(exchange) else {
+      return refuse(connection, exchange, status: 400, reason: "the path is malformed")
+    }
+    _unsafePerformance {
+      context.pointee.application.select(context.pointee.application.context, UnsafeMutableRawPointer(exchange))
+    }
+    guard let route = exchange.pointee.route else {
+      if exchange.pointee.status == 0 {
+        _unsafePerformance { Exchange.respondError(exchange, status: 404, reason: "no route for this path") }
+      }
+      return finish(connection, exchange)
+    }
+    if route.pointee.execution == 1 && !context.pointee.forcesWorkers {
+      Exchange.runHandler(exchange, route)
+      return finish(connection, exchange)
+    }
+    connection.pointee.phase = .running
+    Exchange.prepareForWorker(exchange)
+    IOContext.queue(Exchange.packet(exchange), context)
+    return false
+  }
+
+  /// The response is given: lets the exchange go and makes the connection ready for the next request. True: it can be read.
+  @_noLocks
+  static func finish(_ connection: ConnectionPointer, _ exchange: ExchangePointer) -> Bool {
+    let context = connection.pointee.context
+    let keepAlive = exchange.pointee.keepAlive && exchange.pointee.status != 0
+    pinIfRetained(exchange, connection)
+    connection.pointee.exchange = nil
+    IOContext.endExchange(exchange, context)
+    if connection.pointee.heldBytes > 0 {
+      let held = connection.pointee.heldBytes
+      connection.pointee.heldBytes = 0
+      consumeInput(connection, held)
+    }
+    connection.pointee.phase = keepAlive ? .head : .closing
+    outputIsReady(connection)
+    return true
+  }
+
+  /// Keeps the bytes of the request for those who hold a token of it.
+  @_noLocks @inline(__always)
+  static func pinIfRetained(_ exchange: ExchangePointer, _ connection: ConnectionPointer) {
+    guard Exchange.isRetained(exchange), exchange.pointee.pinned == nil, let block = connection.pointee.input.firstBlock
+    else { return }
+    connection.pointee.context.pointee.cache.retain(block)
+    exchange.pointee.pinned = block
+  }
+
+  /// A worker has run the handler; this is the I/O thread again.
+  static func workerDidFinish(_ exchange: ExchangePointer) {
+    guard let connection = exchange.pointee.connection else { return }
+    let context = connection.pointee.context
+    exchange.pointee.resources = context.pointee.resources
+    guard connection.pointee.phase == .running else {
+      // The client left while the handler ran.
+      connection.pointee.exchange = nil
+      pinIfRetained(exchange, connection)
+      IOContext.endExchange(exchange, context)
+      connection.pointee.input.removeAll(to: context.pointee.cache)
+      connection.pointee.transport.abort(connection)
+      return
+    }
+    connection.pointee.output.append(contentsOf: &exchange.pointee.response)
+    if finish(connection, exchange) { receive(connection) }
+    if connection.pointee.inputEnded && connection.pointee.phase == .head { inputDidEnd(connection) }
+  }
+}
+
+extension Exchange {
+  @_noLocks @inline(__always)
+  static func head(_ exchange: ExchangePointer) -> UnsafeMutablePointer<RequestHead> {
+    withUnsafeMutablePointer(to: &exchange.pointee.head) { $0 }
+  }
+
+  @_noLocks @inline(__always)
+  static func outputOf(_ connection: ConnectionPointer) -> UnsafeMutablePointer<Pipe> {
+    withUnsafeMutablePointer(to: &connection.pointee.output) { $0 }
+  }
+
+  /// Makes `path` the decoded path: in place when there is nothing to decode, else in the arena. False: it is malformed.
+  @_noLocks
+  static func findPath(_ exchange: ExchangePointer) -> Bool {
+    guard let base = exchange.pointee.base else { return false }
+    let head = head(exchange)
+    let start = base + Int(head.pointee.pathOffset)
+    let count = Int(head.pointee.pathLength)
+    if count == 0 {
+      let root: StaticString = "/"
+      exchange.pointee.path = root.utf8Start
+      exchange.pointee.pathCount = 1
+      return true
+    }
+    if head.pointee.pathIsPlain {
+      exchange.pointee.path = start
+      exchange.pointee.pathCount = count
+      return true
+    }
+    let cache = exchange.pointee.cache
+    guard let memory = exchange.pointee.arena.allocate(count, from: cache) else { return false }
+    let output = memory.assumingMemoryBound(to: UInt8.self)
+    let length = PathNormalizer.normalize(start, count, into: output)
+    guard length >= 0 else { return false }
+    exchange.pointee.path = UnsafePointer(output)
+    exchange.pointee.pathCount = length
+    return true
+  }
+
+  /// Room for `count` more bytes of the body, or nil when memory is exhausted. Grows by doubling, since a length that a
+  /// client announces is no reason to set so much aside.
+  @_noLocks
+  static func growBody(_ exchange: ExchangePointer, by count: Int, atMost limit: Int) -> UnsafeMutablePointer<UInt8>? {
+    let needed = min(exchange.pointee.bodyCount &+ count, limit)
+    if needed > exchange.pointee.bodyCapacity {
+      let doubled = max(needed, exchange.pointee.bodyCapacity &* 2, 16 * 1024)
+      let capacity = min(doubled, max(limit, needed))
+      let grown = _unsafePerformance { shim_reallocate(exchange.pointee.bodyBuffer, capacity) }
+      guard let grown else { return nil }
+      exchange.pointee.bodyBuffer = grown.assumingMemoryBound(to: UInt8.self)
+      exchange.pointee.bodyCapacity = capacity
+    }
+    guard let buffer = exchange.pointee.bodyBuffer else { return nil }
+    return buffer + exchange.pointee.bodyCount
+  }
+
+  /// Calls the handler on this thread, and makes sure that there is a response afterwards.
+  @_noLocks @inline(__always)
+  static func runHandler(_ exchange: ExchangePointer, _ route: UnsafePointer<Route>) {
+    let thread = UInt64(UInt(bitPattern: shim_thread_context()))
+    shim_store_relaxed(handlerWord(exchange), thread)
+    let result = _unsafePerformance { route.pointee.handler(OpaquePointer(exchange), route.pointee.state) }
+    shim_store_relaxed(handlerWord(exchange), 0)
+    if result < 0 || exchange.pointee.status == 0 { _unsafePerformance { handlerFailed(exchange, route, result) } }
+  }
+
+  /// A handler returned an error or without a response.
+  @inline(never)
+  private static func handlerFailed(_ exchange: ExchangePointer, _ route: UnsafePointer<Route>, _ result: mews_result) {
+    guard let context = exchange.pointee.context else { return }
+    let hasResponse = exchange.pointee.status != 0
+    context.pointee.log._withUnsafeGuaranteedRef { log in
+      let request = "\(String(decoding: exchange.pointee.methodView, as: UTF8.self)) "
+        + String(decoding: exchange.pointee.pathView, as: UTF8.self)
+      if result < 0 {
+        log.write(
+          Int(MEWS_LEVEL_ERROR),
+          "\(request): the handler returned \(result) (\(ResultText.text(result)))"
+            + (hasResponse ? " after its response" : ""))
+      } else {
+        log.write(Int(MEWS_LEVEL_ERROR), "\(request): the handler returned without a response")
+      }
+    }
+    if !hasResponse {
+      exchange.pointee.fields.reset()
+      respondError(exchange, status: 500, reason: "")
+    }
+  }
+
+  /// Gives the exchange an output of its own and a packet whose action runs the handler.
+  @_noLocks
+  static func prepareForWorker(_ exchange: ExchangePointer) {
+    exchange.pointee.output = withUnsafeMutablePointer(to: &exchange.pointee.response) { $0 }
+    exchange.pointee.packet.action = { packet in runOnWorker(Exchange.of(packet)) }
+  }
+
+  private static func runOnWorker(_ exchange: ExchangePointer) {
+    guard let route = exchange.pointee.route, let context = exchange.pointee.context else { return }
+    if let resources = ThreadResources.current { exchange.pointee.resources = resources }
+    runHandler(exchange, route)
+    exchange.pointee.packet.action = { packet in
+      Connection.workerDidFinish(Exchange.of(packet))
+    }
+    context.pointee.thread.post(packet(exchange))
+  }
+}

@@ -1,0 +1,235 @@
+import CMewsShims
+import MewsCore
+
+/// How the layer above answers "whose request is this?": it sets the exchange's route, or responds itself.
+public struct Application: Sendable {
+  public nonisolated(unsafe) var context: UnsafeMutableRawPointer
+  /// Called on the I/O thread for each request, with `context` and the exchange.
+  public var select: @convention(c) (UnsafeMutableRawPointer, UnsafeMutableRawPointer) -> Void
+
+  public init(
+    context: UnsafeMutableRawPointer,
+    select: @escaping @convention(c) (UnsafeMutableRawPointer, UnsafeMutableRawPointer) -> Void
+  ) {
+    self.context = context
+    self.select = select
+  }
+}
+
+/// What one I/O thread knows of its server: memory, connections, exchanges, the port. Only that thread touches it, but for
+/// the thread's mailbox and the word that says that the server stops.
+public struct IOContext {
+  public let resources: ThreadResourcesPointer
+  public let thread: IOThread
+  public var port: CompletionPort
+  public var application: Application
+  public var limits: ServerLimits
+  public var log: Unmanaged<ServerLog>
+  /// Runs every route on workers, whatever it was declared.
+  public var forcesWorkers: Bool
+  /// Whether the server stops. Atomic: workers read it.
+  private let draining: UnsafeMutablePointer<UInt64>
+
+  public var connections: ConnectionPointer?
+  public var connectionCount: Int
+  /// Exchanges that are read or run. Those that only tokens hold do not count.
+  public var exchangeCount: Int
+  var freeExchanges: ExchangePointer?
+  /// The rows of exchanges this context took from the directory.
+  private var chunks: [ExchangePointer]
+
+  /// Packets of this pass for the port.
+  var firstPacket: PacketPointer?
+  var lastPacket: PacketPointer?
+  var packetCount: Int
+
+  var listeners: [ListenerPointer]
+  /// Posted once each, to begin to drain and to cut off what is left.
+  var drainPacket: Packet
+  var abortPacket: Packet
+  /// Hands the packets of a pass to the port when the pass ends.
+  var portNode: PassNode
+
+  public init(
+    resources: ThreadResourcesPointer, thread: IOThread, port: CompletionPort, application: Application, limits: ServerLimits,
+    log: ServerLog, forcesWorkers: Bool
+  ) {
+    self.resources = resources
+    self.thread = thread
+    self.port = port
+    self.application = application
+    self.limits = limits
+    self.log = Unmanaged.passRetained(log)
+    self.forcesWorkers = forcesWorkers
+    draining = UnsafeMutablePointer<UInt64>.allocate(capacity: 1)
+    draining.initialize(to: 0)
+    connections = nil
+    connectionCount = 0
+    exchangeCount = 0
+    freeExchanges = nil
+    chunks = []
+    firstPacket = nil
+    lastPacket = nil
+    packetCount = 0
+    listeners = []
+    drainPacket = Packet()
+    abortPacket = Packet()
+    portNode = PassNode(action: nil)
+  }
+
+  @_noLocks @inline(__always)
+  public var cache: BlockCache { resources.pointee.cache }
+
+  @_noLocks @inline(__always)
+  public var isDraining: Bool { shim_load_relaxed(draining) != 0 }
+
+  /// Frees what the context owns. Its thread has ended.
+  public mutating func destroy() {
+    for chunk in chunks {
+      for index in 0..<ExchangeDirectory.chunkCount { Exchange.reset(chunk + index) }
+      ExchangeDirectory.returnChunk(chunk)
+    }
+    chunks = []
+    freeExchanges = nil
+    draining.deallocate()
+    log.release()
+  }
+}
+
+public typealias IOContextPointer = UnsafeMutablePointer<IOContext>
+
+// MARK: Exchanges
+
+extension IOContext {
+  /// An exchange for a request, open; nil when memory is exhausted.
+  @_noLocks
+  static func rentExchange(_ context: IOContextPointer) -> ExchangePointer? {
+    if context.pointee.freeExchanges == nil {
+      guard _unsafePerformance({ refill(context) }) else { return nil }
+    }
+    guard let exchange = context.pointee.freeExchanges else { return nil }
+    context.pointee.freeExchanges = exchange.pointee.next
+    context.pointee.exchangeCount &+= 1
+    Exchange.open(exchange)
+    return exchange
+  }
+
+  /// Ends an exchange: at once, or when its last token is released.
+  @_noLocks
+  static func endExchange(_ exchange: ExchangePointer, _ context: IOContextPointer) {
+    if Exchange.close(exchange) { reuse(exchange, context) }
+    context.pointee.exchangeCount &-= 1
+    if context.pointee.isDraining { _unsafePerformance { checkDrained(context) } }
+  }
+
+  /// Gives the memory behind an exchange back and the slot to the next request.
+  @_noLocks
+  private static func reuse(_ exchange: ExchangePointer, _ context: IOContextPointer) {
+    Exchange.reset(exchange)
+    exchange.pointee.next = context.pointee.freeExchanges
+    context.pointee.freeExchanges = exchange
+  }
+
+  @inline(never)
+  private static func refill(_ context: IOContextPointer) -> Bool {
+    guard let chunk = ExchangeDirectory.takeChunk() else { return false }
+    for index in (0..<ExchangeDirectory.chunkCount).reversed() {
+      let exchange = chunk + index
+      Exchange.prepare(exchange, context)
+      exchange.pointee.next = context.pointee.freeExchanges
+      context.pointee.freeExchanges = exchange
+    }
+    context.pointee.chunks.append(chunk)
+    return true
+  }
+
+  /// The last token of an exchange that is over was released, on any thread: sends it home. The caller holds the
+  /// directory's lock, so that the server cannot go meanwhile.
+  static func returnExchange(_ exchange: ExchangePointer, to context: IOContextPointer) {
+    exchange.pointee.packet.action = { packet in
+      let exchange = Exchange.of(packet)
+      guard let context = exchange.pointee.context else { return }
+      Exchange.retire(exchange)
+      IOContext.reuse(exchange, context)
+    }
+    context.pointee.thread.post(Exchange.packet(exchange))
+  }
+}
+
+// MARK: Connections
+
+extension IOContext {
+  static func add(_ connection: ConnectionPointer, to context: IOContextPointer) {
+    connection.pointee.previous = nil
+    connection.pointee.next = context.pointee.connections
+    context.pointee.connections?.pointee.previous = connection
+    context.pointee.connections = connection
+    context.pointee.connectionCount += 1
+  }
+
+  static func remove(_ connection: ConnectionPointer, from context: IOContextPointer) {
+    if let previous = connection.pointee.previous {
+      previous.pointee.next = connection.pointee.next
+    } else {
+      context.pointee.connections = connection.pointee.next
+    }
+    connection.pointee.next?.pointee.previous = connection.pointee.previous
+    connection.pointee.previous = nil
+    connection.pointee.next = nil
+    context.pointee.connectionCount -= 1
+    if context.pointee.isDraining { checkDrained(context) }
+  }
+
+  /// Starts to drain: takes no more connections, closes the idle ones, and the others after their response. The thread ends
+  /// with the last of them.
+  static func drain(_ context: IOContextPointer) {
+    for listener in context.pointee.listeners { Listener.close(listener) }
+    shim_store_relaxed(context.pointee.draining, 1)
+    forEachConnection(context) { if $0.pointee.isIdle { $0.pointee.transport.abort($0) } }
+    checkDrained(context)
+  }
+
+  /// Closes every connection, whatever it is doing.
+  static func abortAll(_ context: IOContextPointer) {
+    forEachConnection(context) { $0.pointee.transport.abort($0) }
+  }
+
+  private static func forEachConnection(_ context: IOContextPointer, _ body: (ConnectionPointer) -> Void) {
+    var connection = context.pointee.connections
+    while let current = connection {
+      connection = current.pointee.next
+      body(current)
+    }
+  }
+
+  static func checkDrained(_ context: IOContextPointer) {
+    guard context.pointee.isDraining, context.pointee.connectionCount == 0, context.pointee.exchangeCount == 0
+    else { return }
+    context.pointee.thread.stop()
+  }
+}
+
+// MARK: The port
+
+extension IOContext {
+  /// Puts an exchange's packet with those of this pass.
+  @_noLocks @inline(__always)
+  static func queue(_ packet: PacketPointer, _ context: IOContextPointer) {
+    packet.pointee.next = nil
+    if let last = context.pointee.lastPacket { last.pointee.next = packet } else { context.pointee.firstPacket = packet }
+    context.pointee.lastPacket = packet
+    context.pointee.packetCount &+= 1
+    if context.pointee.packetCount == 1 {
+      context.pointee.thread.runAtPassEnd(withUnsafeMutablePointer(to: &context.pointee.portNode) { $0 })
+    }
+  }
+
+  /// Posts the packets of this pass: one lock and as few wakes as they need.
+  static func postPackets(_ context: IOContextPointer) {
+    guard let first = context.pointee.firstPacket, let last = context.pointee.lastPacket else { return }
+    context.pointee.port.post(first: first, last: last, count: context.pointee.packetCount)
+    context.pointee.firstPacket = nil
+    context.pointee.lastPacket = nil
+    context.pointee.packetCount = 0
+  }
+}

@@ -1,0 +1,19 @@
+import MewsCore
+
+/// What a client may ask for at most, and why.
+public struct ServerLimits: Sendable {
+  /// Request line, header section and number of fields: Kestrel's defaults, which the field has settled on.
+  public var request = RequestLimits()
+  /// The largest request body, in bytes.
+  public var bodyBytes: Int64 = 30_000_000
+  /// Unread input above which the connection's socket is no longer read.
+  public var inputPause = 64 * 1024
+  /// Memory for blocks, in bytes; a connection that gets none is closed.
+  public var poolBytes = 1 << 30
+  /// Reads of one connection in one pass, so that one that sends without pause does not starve the others.
+  public var readsPerPass = 16
+  /// Connections taken from a listener in one pass.
+  public var acceptsPerPass = 16
+
+  public init() {}
+}

@@ -1,0 +1,85 @@
+import CMews
+import CMewsShims
+import Glibc
+import MewsCore
+
+extension Server {
+  /// Asks the server to stop. Any thread, any time, a signal handler too.
+  public func stop() { life.requestStop() }
+
+  /// Waits until the server has stopped, and for its threads.
+  ///
+  /// - Returns: false when the drain timeout passed: then requests were cut off, and a thread whose handler never returns is
+  ///   left behind.
+  public func wait() -> Bool {
+    guard !isJoined else { return true }
+    Self.awaitReadable([life.stopping, life.ended], milliseconds: -1)
+    let limit = Int32(clamping: options.drainTimeoutMilliseconds)
+    var isClean = Self.awaitReadable([life.ended], milliseconds: limit)
+    if !isClean {
+      life.abort()
+      if !Self.awaitReadable([life.ended], milliseconds: 1_000) {
+        log.write(Int(MEWS_LEVEL_ERROR), "a handler does not return; leaving its thread behind")
+        return false
+      }
+      isClean = false
+    }
+    for context in contexts { context.pointee.thread.join() }
+    workers?.stop()
+    workers?.join()
+    port.close()
+    isJoined = true
+    return isClean
+  }
+
+  /// Frees everything, after `wait` has returned true, or before the start.
+  public func destroy() {
+    for context in contexts {
+      context.pointee.destroy()
+      _ = context.pointee.thread.destroy()
+      ThreadResources.destroy(context.pointee.resources)
+      context.deinitialize(count: 1)
+      context.deallocate()
+    }
+    contexts = []
+    for listener in listeners { listener.deallocate() }
+    listeners = []
+    for socket in sockets { close(socket.descriptor) }
+    workers?.destroy()
+    port.destroy()
+    let leaked = pool.destroy()
+    if leaked > 0 { log.write(Int(MEWS_LEVEL_ERROR), "\(leaked) blocks of memory were never given back") }
+    life.destroy()
+  }
+
+  /// Waits for one of the descriptors. Returns false when the time is over.
+  @discardableResult
+  private static func awaitReadable(_ descriptors: [Int32], milliseconds: Int32) -> Bool {
+    var entries = descriptors.map { pollfd(fd: $0, events: Int16(POLLIN), revents: 0) }
+    while true {
+      let count = poll(&entries, nfds_t(entries.count), milliseconds)
+      if count > 0 { return true }
+      if count == 0 { return false }
+      if errno != EINTR { return false }
+    }
+  }
+
+  // MARK: On the I/O threads
+
+  static func ioThreadDidStart(_ argument: UnsafeMutableRawPointer?) {
+    guard let context = argument?.assumingMemoryBound(to: IOContext.self) else { return }
+    ThreadContext.current?.pointee.cache = UnsafeMutableRawPointer(context.pointee.resources)
+    for listener in context.pointee.listeners {
+      let error = Listener.open(listener)
+      guard error != 0 else { continue }
+      context.pointee.log._withUnsafeGuaranteedRef {
+        $0.write(Int(MEWS_LEVEL_ERROR), "\(SystemError("epoll_ctl", error)): an I/O thread cannot take connections")
+      }
+    }
+  }
+
+  static func ioThreadWillExit(_ argument: UnsafeMutableRawPointer?) {
+    guard let context = argument?.assumingMemoryBound(to: IOContext.self) else { return }
+    ServerLife(state: context.pointee.life).threadDidEnd()
+  }
+}

@@ -1,0 +1,121 @@
+import CMews
+import CMewsShims
+import Glibc
+import MewsCore
+
+/// How a server is set up; zeros are replaced by defaults.
+public struct ServerOptions: Sendable {
+  public var ioThreads = 0
+  public var workers = 0
+  public var drainTimeoutMilliseconds: UInt32 = 30_000
+  public var forcesWorkers = false
+  public var limits = ServerLimits()
+
+  public init() {}
+
+  /// One I/O thread for two processors: the workers need some, too, and fewer threads that are awake cost less a request.
+  public var effectiveIOThreads: Int { ioThreads > 0 ? ioThreads : min(16, (ProcessorCount.available + 1) / 2) }
+  public var effectiveWorkers: Int { workers > 0 ? workers : ProcessorCount.available }
+}
+
+/// The server: I/O threads with their connections, workers on a completion port, and the memory under them.
+///
+/// Made, given listening sockets, started, stopped, waited for, destroyed: in this order. Only `stop` may be called at any
+/// time and from anywhere.
+public final class Server: @unchecked Sendable {
+  public let options: ServerOptions
+  public let log: ServerLog
+  public let port: CompletionPort
+  public let pool: BlockPool
+  public private(set) var sockets: [ListeningSocket] = []
+  let life: ServerLife
+  var contexts: [IOContextPointer] = []
+  var workers: WorkerPool?
+  var listeners: [ListenerPointer] = []
+  var isStarted = false
+  var isJoined = false
+
+  public init(options: ServerOptions, log: ServerLog) throws(SystemError) {
+    self.options = options
+    self.log = log
+    guard let port = CompletionPort.create(concurrency: options.effectiveWorkers),
+      let pool = BlockPool.create(limit: options.limits.poolBytes, debug: BlockPoolDebug.fromEnvironment)
+    else { throw SystemError("malloc", ENOMEM) }
+    self.port = port
+    self.pool = pool
+    life = try ServerLife()
+  }
+
+  /// How many threads may run handlers.
+  public var threadCount: Int { options.effectiveIOThreads + options.effectiveWorkers }
+
+  /// Adds a socket that listens already. Before the start. The server owns it from now on.
+  public func add(_ socket: ListeningSocket) { sockets.append(socket) }
+
+  /// A descriptor that becomes readable when the last I/O thread has ended.
+  public var endedDescriptor: Int32 { life.ended }
+
+  /// Starts the threads.
+  public func start(_ application: Application) throws(SystemError) {
+    isStarted = true
+    for index in 0..<options.effectiveIOThreads { contexts.append(try makeContext(index, application)) }
+    life.adopt(contexts)
+    try startWorkers()
+    for context in contexts {
+      let error = context.pointee.thread.start()
+      guard error == 0 else {
+        stop()
+        throw SystemError("pthread_create", error)
+      }
+      life.threadDidStart()
+    }
+  }
+
+  private func startWorkers() throws(SystemError) {
+    let hooks = ThreadHooks(
+      start: { argument in Server.workerDidStart(argument) }, exit: { _ in Server.workerWillExit() },
+      context: Unmanaged.passUnretained(self).toOpaque())
+    let pool = WorkerPool.create(
+      port: port, count: options.effectiveWorkers, firstIndex: UInt32(options.effectiveIOThreads),
+      server: Unmanaged.passUnretained(self).toOpaque(), hooks: hooks)
+    guard let pool else { throw SystemError("malloc", ENOMEM) }
+    let error = pool.start()
+    guard error == 0 else { throw SystemError("pthread_create", error) }
+    workers = pool
+  }
+
+  private static func workerDidStart(_ argument: UnsafeMutableRawPointer?) {
+    guard let argument else { return }
+    let server = Unmanaged<Server>.fromOpaque(argument).takeUnretainedValue()
+    guard let resources = ThreadResources.create(server.pool) else { return }
+    ThreadContext.current?.pointee.cache = UnsafeMutableRawPointer(resources)
+  }
+
+  private static func workerWillExit() {
+    guard let resources = ThreadResources.current else { return }
+    ThreadContext.current?.pointee.cache = nil
+    ThreadResources.destroy(resources)
+  }
+
+  private func makeContext(_ index: Int, _ application: Application) throws(SystemError) -> IOContextPointer {
+    guard let resources = ThreadResources.create(pool) else { throw SystemError("malloc", ENOMEM) }
+    let context = IOContextPointer.allocate(capacity: 1)
+    let hooks = ThreadHooks(
+      start: { argument in Server.ioThreadDidStart(argument) }, exit: { argument in Server.ioThreadWillExit(argument) },
+      context: UnsafeMutableRawPointer(context))
+    let thread = try IOThread.create(
+      index: UInt32(index), server: Unmanaged.passUnretained(self).toOpaque(), hooks: hooks)
+    context.initialize(
+      to: IOContext(
+        resources: resources, thread: thread, port: port, application: application, limits: options.limits, log: log,
+        forcesWorkers: options.forcesWorkers))
+    context.pointee.life = life.state
+    for socket in sockets {
+      let listener = ListenerPointer.allocate(capacity: 1)
+      listener.initialize(to: Listener(descriptor: socket.descriptor, context: context))
+      listeners.append(listener)
+      context.pointee.listeners.append(listener)
+    }
+    return context
+  }
+}
