@@ -11,6 +11,10 @@
 #define SHIM_NO_LOCKS __attribute__((swift_attr("@_noLocks")))
 
 #include "shims_atomic.h"
+#include "shims_epoll.h"
+#include "shims_intrusive.h"
+#include "shims_port.h"
+#include "shims_socket.h"
 #include "shims_thread.h"
 
 #endif

@@ -1,0 +1,116 @@
+import CMewsShims
+
+/// What a wait for several packets ended with. The other cases are those of `PortResult`.
+public enum PortBatchResult {
+  /// So many packets, at least one, are in the caller's array.
+  case packets(Int)
+  case timedOut
+  case abandoned
+  case closed
+  case noMemory
+  /// There is no room for a packet.
+  case invalidArgument
+}
+
+extension CompletionPort {
+  /// Gives back what this thread had from the port and takes the next packet, at once if there is one and the concurrency
+  /// value allows, else by waiting for a poster's hand-off.
+  ///
+  /// - Parameter timeoutNanoseconds: how long to wait; 0 not at all, negative for ever.
+  @_noLocks
+  public func get(timeoutNanoseconds: Int64) -> PortResult {
+    let thread = PortThread.current
+    if thread.pointee.port != state, let failure = associate(thread) { return failure }
+    state.pointee.lock.lock()
+    state.pointee.settle(thread)
+    guard !state.pointee.isClosed else {
+      state.pointee.lock.unlock()
+      leave()
+      return .closed
+    }
+    if state.pointee.active < state.pointee.concurrency, let packet = state.pointee.removeFirst() {
+      state.pointee.active &+= 1
+      thread.pointee.holdsSlot = true
+      state.pointee.lock.unlock()
+      thread.pointee.borrow(packet)
+      return .packet(packet)
+    }
+    guard timeoutNanoseconds != 0 else {
+      state.pointee.lock.unlock()
+      return .timedOut
+    }
+    thread.pointee.word.store(PortThread.parked, ordering: .relaxed)
+    state.pointee.push(thread)
+    state.pointee.lock.unlock()
+    return park(thread, timeoutNanoseconds)
+  }
+
+  /// Like `get`, and takes as many of the packets that are there as the array holds. It never waits to fill the array.
+  ///
+  /// The thread counts as one active thread, however many packets it holds: those it has not reached yet are out of reach for
+  /// other threads while it blocks.
+  ///
+  /// - Parameters:
+  ///   - packets: receives the packets, oldest first.
+  ///   - count: how many the array holds, at least 1.
+  ///   - timeoutNanoseconds: how long to wait for the first; 0 not at all, negative for ever.
+  @_noLocks
+  public func getMany(
+    into packets: UnsafeMutablePointer<PacketPointer>, count: Int, timeoutNanoseconds: Int64
+  ) -> PortBatchResult {
+    guard count > 0 else { return .invalidArgument }
+    switch get(timeoutNanoseconds: timeoutNanoseconds) {
+    case .packet(let packet): packets.initialize(to: packet)
+    case .timedOut: return .timedOut
+    case .abandoned: return .abandoned
+    case .closed: return .closed
+    case .noMemory: return .noMemory
+    }
+    var taken = 1
+    if count > 1 {
+      let thread = PortThread.current
+      state.pointee.lock.lock()
+      while taken < count, let packet = state.pointee.removeFirst() {
+        (packets + taken).initialize(to: packet)
+        thread.pointee.borrow(packet)
+        taken &+= 1
+      }
+      state.pointee.lock.unlock()
+    }
+    return .packets(taken)
+  }
+
+  /// Sleeps until a poster or `close` releases the thread, or until the time is over.
+  @_noLocks
+  private func park(_ thread: PortThreadPointer, _ timeoutNanoseconds: Int64) -> PortResult {
+    var deadline: Int64 = -1
+    if timeoutNanoseconds > 0 {
+      let (sum, overflows) = shim_monotonic_nanoseconds().addingReportingOverflow(timeoutNanoseconds)
+      deadline = overflows ? -1 : sum
+    }
+    while thread.pointee.word.load(ordering: .acquiring) == PortThread.parked {
+      let result = shim_futex_wait_until(thread.pointee.wordAddress, PortThread.parked, deadline)
+      guard result == ETIMEDOUT else { continue }
+      if withdraw(thread) { return .timedOut }
+      // A poster has claimed this thread and is about to store the word: the packet is ours, time or not.
+      deadline = -1
+    }
+    guard let packet = thread.pointee.packet else {
+      leave()
+      return .abandoned
+    }
+    thread.pointee.packet = nil
+    thread.pointee.borrow(packet)
+    return .packet(packet)
+  }
+
+  /// Takes the thread off the stack of waiters. Returns false when somebody has claimed it already.
+  @_noLocks
+  private func withdraw(_ thread: PortThreadPointer) -> Bool {
+    state.pointee.lock.lock()
+    defer { state.pointee.lock.unlock() }
+    guard thread.pointee.isWaiting else { return false }
+    state.pointee.remove(thread)
+    return true
+  }
+}

@@ -1,0 +1,77 @@
+import CMewsShims
+import Glibc
+
+/// What became of a user's post.
+public enum PostResult {
+  case posted
+  /// The port is closed.
+  case closed
+  case noMemory
+}
+
+extension CompletionPort {
+  /// Queues a packet, and releases a waiting thread if the concurrency value allows one more. Costs one lock, and one system
+  /// call if a thread is released.
+  ///
+  /// - Parameter packet: the owner's memory, lent until the packet is delivered. It must not be in a queue.
+  /// - Returns: false when the port is closed; the packet then stays with the caller.
+  @_noLocks
+  @discardableResult
+  public func post(_ packet: PacketPointer) -> Bool {
+    post(first: packet, last: packet, count: 1)
+  }
+
+  /// Queues packets in one go: one lock, and one wake for each thread that the concurrency value allows to be released.
+  ///
+  /// - Parameters:
+  ///   - first: the first packet of a chain through `next`, lent until each is delivered.
+  ///   - last: the last packet of the chain.
+  ///   - count: the number of packets in the chain.
+  /// - Returns: false when the port is closed; the packets then stay with the caller.
+  @_noLocks
+  @discardableResult
+  public func post(first: PacketPointer, last: PacketPointer, count: Int) -> Bool {
+    state.pointee.lock.lock()
+    guard !state.pointee.isClosed else {
+      state.pointee.lock.unlock()
+      return false
+    }
+    state.pointee.append(first: first, last: last, count: count)
+    let claimed = state.pointee.claimWaiters()
+    state.pointee.lock.unlock()
+    PortState.wake(claimed)
+    return true
+  }
+
+  /// Queues a packet of the port's own memory. What is passed arrives bit for bit, zeros and nil included.
+  public func post(
+    key: UInt, bytes: UInt, operation: UnsafeMutableRawPointer?, status: Int32 = 0
+  ) -> PostResult {
+    state.pointee.lock.lock()
+    while state.pointee.freePackets == nil && !state.pointee.isClosed {
+      state.pointee.lock.unlock()
+      guard let slab = CompletionPort.makeSlab() else { return .noMemory }
+      state.pointee.lock.lock()
+      state.pointee.adopt(slab: slab)
+    }
+    guard !state.pointee.isClosed, let packet = state.pointee.freePackets else {
+      state.pointee.lock.unlock()
+      return .closed
+    }
+    state.pointee.freePackets = packet.pointee.next
+    packet.pointee.key = key
+    packet.pointee.bytes = bytes
+    packet.pointee.operation = operation
+    packet.pointee.status = status
+    state.pointee.append(first: packet, last: packet, count: 1)
+    let claimed = state.pointee.claimWaiters()
+    state.pointee.lock.unlock()
+    PortState.wake(claimed)
+    return .posted
+  }
+
+  private static func makeSlab() -> PacketPointer? {
+    let memory = malloc(PortState.packetsPerSlab * MemoryLayout<Packet>.stride)
+    return memory?.bindMemory(to: Packet.self, capacity: PortState.packetsPerSlab)
+  }
+}

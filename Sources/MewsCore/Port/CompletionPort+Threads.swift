@@ -1,0 +1,82 @@
+import CMewsShims
+import Glibc
+
+extension CompletionPort {
+  /// Ends the calling thread's association with this port: its slot is free for another, and packets of the port's own memory
+  /// that it received are no longer valid. A thread that exits, or waits on another port, leaves by itself. Nothing happens
+  /// when the thread is not associated with this port.
+  @_noLocks
+  public func leave() {
+    let thread = PortThread.current
+    guard thread.pointee.port == state else { return }
+    CompletionPort.leave(thread)
+  }
+
+  /// Says that the calling thread is about to block: it gives up its slot, so that another thread may be released in its
+  /// place. Scopes nest; only the outermost counts. Nothing happens on a thread that is not active on this port.
+  @_noLocks
+  public func blockingBegin() {
+    let thread = PortThread.current
+    guard thread.pointee.port == state, thread.pointee.holdsSlot || thread.pointee.blockingDepth > 0 else { return }
+    thread.pointee.blockingDepth &+= 1
+    guard thread.pointee.blockingDepth == 1 else { return }
+    state.pointee.lock.lock()
+    thread.pointee.holdsSlot = false
+    state.pointee.active &-= 1
+    let claimed = state.pointee.claimWaiters()
+    state.pointee.lock.unlock()
+    PortState.wake(claimed)
+  }
+
+  /// Says that the calling thread no longer blocks. It is active again at once, even if that makes one more than the
+  /// concurrency value: no other thread is released until the excess is worked off.
+  @_noLocks
+  public func blockingEnd() {
+    let thread = PortThread.current
+    guard thread.pointee.port == state, thread.pointee.blockingDepth > 0 else { return }
+    thread.pointee.blockingDepth &-= 1
+    guard thread.pointee.blockingDepth == 0 else { return }
+    state.pointee.lock.lock()
+    thread.pointee.holdsSlot = true
+    state.pointee.active &+= 1
+    state.pointee.lock.unlock()
+  }
+
+  /// Makes the calling thread one of this port's. Returns what `get` has to answer if that cannot be.
+  @_noLocks @inline(never)
+  func associate(_ thread: PortThreadPointer) -> PortResult? {
+    if thread.pointee.port != nil { CompletionPort.leave(thread) }
+    if !thread.pointee.isExitWatched {
+      guard shim_at_thread_exit(thread, leaveAtThreadExit) == 0 else { return .noMemory }
+      thread.pointee.isExitWatched = true
+    }
+    state.pointee.lock.lock()
+    defer { state.pointee.lock.unlock() }
+    guard !state.pointee.isClosed else { return .closed }
+    state.pointee.associatedThreads &+= 1
+    thread.pointee.port = state
+    return nil
+  }
+
+  /// Undoes `associate`, and frees a destroyed port that this was the last thread of.
+  @_noLocks
+  static func leave(_ thread: PortThreadPointer) {
+    guard let state = thread.pointee.port else { return }
+    thread.pointee.port = nil
+    state.pointee.lock.lock()
+    state.pointee.settle(thread)
+    let claimed = state.pointee.claimWaiters()
+    state.pointee.associatedThreads &-= 1
+    let isLast = state.pointee.isDestroyed && state.pointee.associatedThreads == 0
+    state.pointee.lock.unlock()
+    PortState.wake(claimed)
+    if isLast { _unsafePerformance { release(state) } }
+  }
+}
+
+/// Runs on a thread that exits, with its record.
+private func leaveAtThreadExit(_ record: UnsafeMutableRawPointer?) {
+  guard let thread = record?.assumingMemoryBound(to: PortThread.self) else { return }
+  thread.pointee.isExitWatched = false
+  CompletionPort.leave(thread)
+}

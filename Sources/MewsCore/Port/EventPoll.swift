@@ -1,0 +1,101 @@
+import CMewsShims
+import Glibc
+
+/// Kinds of readiness, as the bits that an event source is told.
+public enum ReadyEvents {
+  /// Bytes or a connection to take, or the end of the stream.
+  public static var readable: UInt32 { SHIM_EPOLL_READABLE }
+  /// Room to write.
+  public static var writable: UInt32 { SHIM_EPOLL_WRITABLE }
+  /// The peer writes no more.
+  public static var peerClosed: UInt32 { SHIM_EPOLL_PEER_CLOSED }
+  /// Both directions are closed.
+  public static var hangup: UInt32 { SHIM_EPOLL_HANGUP }
+  /// The descriptor has failed.
+  public static var error: UInt32 { SHIM_EPOLL_ERROR }
+}
+
+/// An epoll set with room for the events of one wait.
+struct EventPoll {
+  private let descriptor: Int32
+  private let events: UnsafeMutablePointer<epoll_event>
+
+  /// How many events one wait returns at most.
+  static var capacity: Int { 256 }
+
+  static func create() throws(SystemError) -> EventPoll {
+    guard let memory = malloc(capacity * MemoryLayout<epoll_event>.stride) else {
+      throw SystemError(call: "malloc", code: ENOMEM)
+    }
+    let descriptor = shim_epoll_create()
+    guard descriptor >= 0 else {
+      free(memory)
+      throw SystemError(call: "epoll_create1", code: -descriptor)
+    }
+    return EventPoll(
+      descriptor: descriptor, events: memory.bindMemory(to: epoll_event.self, capacity: capacity))
+  }
+
+  func destroy() {
+    _ = shim_descriptor_close(descriptor)
+    free(events)
+  }
+
+  /// Reports every change of the descriptor's readiness, in both directions and edge-triggered, with `data`. One call serves
+  /// for the descriptor's life.
+  ///
+  /// - Returns: 0 or an errno.
+  @_noLocks
+  func add(_ target: Int32, data: UInt64) -> Int32 {
+    let interest =
+      SHIM_EPOLL_READABLE | SHIM_EPOLL_WRITABLE | SHIM_EPOLL_PEER_CLOSED | SHIM_EPOLL_EDGE
+    return 0 &- shim_epoll_add(descriptor, target, interest, data)
+  }
+
+  /// Stops reporting a descriptor. Closing it would not do: a child process may hold a copy, and the set would go on
+  /// reporting it.
+  ///
+  /// - Returns: 0 or an errno.
+  @_noLocks
+  @discardableResult
+  func delete(_ target: Int32) -> Int32 {
+    0 &- shim_epoll_delete(descriptor, target)
+  }
+
+  /// Waits for events; signals do not interrupt it.
+  ///
+  /// - Parameter timeoutMilliseconds: 0 looks and returns, negative waits for ever.
+  /// - Returns: the number of events, or an errno negated.
+  @_noLocks
+  func wait(timeoutMilliseconds: Int32) -> Int32 {
+    shim_epoll_wait(descriptor, events, Int32(truncatingIfNeeded: Self.capacity), timeoutMilliseconds)
+  }
+
+  /// The data word and the readiness of an event of the last wait.
+  @_noLocks @inline(__always)
+  func event(_ index: Int) -> (data: UInt64, ready: UInt32) {
+    (shim_epoll_data(events + index), events[index].events)
+  }
+}
+
+/// A descriptor that any thread can make ready, to end an `EventPoll`'s wait.
+///
+/// It is watched edge-triggered and so need not be read: each signal is an event of its own.
+struct WakeDescriptor {
+  let descriptor: Int32
+
+  static func create() throws(SystemError) -> WakeDescriptor {
+    let descriptor = shim_eventfd_create()
+    guard descriptor >= 0 else { throw SystemError(call: "eventfd", code: -descriptor) }
+    return WakeDescriptor(descriptor: descriptor)
+  }
+
+  func destroy() {
+    _ = shim_descriptor_close(descriptor)
+  }
+
+  @_noLocks
+  func signal() {
+    shim_eventfd_signal(descriptor)
+  }
+}

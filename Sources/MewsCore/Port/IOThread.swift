@@ -1,0 +1,185 @@
+import CMewsShims
+import Glibc
+import Synchronization
+
+/// Somebody who hears of a descriptor's readiness: the first field of a connection or listener, which `onEvents` casts the
+/// pointer back to. `descriptor` is negative while nobody listens.
+public typealias EventSource = shim_event_source
+public typealias EventSourcePointer = UnsafeMutablePointer<EventSource>
+
+/// A thread that waits for readiness, timers and packets, and runs what belongs to them.
+///
+/// It works in passes: wait; run the nodes that were put off to this pass; tell event sources; run the packets of the mailbox;
+/// run the timers that are due; run the nodes of the pass's end; run the deferred nodes. Everything a pass does shares one
+/// reading of the clock, one wait and one flush a connection.
+///
+/// Functions are for the thread itself unless they say otherwise. Nothing that runs on it may block.
+public struct IOThread: Equatable {
+  let state: UnsafeMutablePointer<IOThreadState>
+
+  private static var stackSize: Int { 1 << 20 }
+
+  /// Prepares a thread; it does not run yet. Any thread may call this.
+  ///
+  /// - Parameters:
+  ///   - index: its `ThreadContext.index`, and the N of its name "mews-io-N".
+  ///   - server: for its `ThreadContext.server`.
+  ///   - hooks: called on the thread: before the first pass, and after the last.
+  /// - Returns: the thread, to be released with `destroy()`.
+  public static func create(
+    index: UInt32, server: UnsafeMutableRawPointer?, hooks: ThreadHooks
+  ) throws(SystemError) -> IOThread {
+    let poll = try EventPoll.create()
+    do throws(SystemError) {
+      let wake = try WakeDescriptor.create()
+      do throws(SystemError) {
+        let error = poll.add(wake.descriptor, data: IOThreadState.wakeData)
+        guard error == 0 else { throw SystemError(call: "epoll_ctl", code: error) }
+        guard let wheel = TimerWheel.create(now: monotonicMilliseconds()),
+          let memory = aligned_alloc(128, (MemoryLayout<IOThreadState>.size + 127) & ~127)
+        else { throw SystemError(call: "malloc", code: ENOMEM) }
+        let state = memory.bindMemory(to: IOThreadState.self, capacity: 1)
+        let context = ThreadContext(kind: .ioThread, index: index, server: server)
+        state.initialize(to: IOThreadState(poll: poll, wake: wake, wheel: wheel, context: context, hooks: hooks))
+        return IOThread(state: state)
+      } catch {
+        wake.destroy()
+        throw error
+      }
+    } catch {
+      poll.destroy()
+      throw error
+    }
+  }
+
+  /// Starts the thread. For the thread that created it.
+  ///
+  /// - Returns: 0 or an errno.
+  public func start() -> Int32 {
+    shim_thread_create(&state.pointee.thread, Self.stackSize, Self.body, state)
+  }
+
+  /// Ends the thread after the pass it is in, or after one more. Any thread may call this, any number of times.
+  public func stop() {
+    let wasStopping = state.pointee.isStopping.exchange(true, ordering: .acquiringAndReleasing)
+    if !wasStopping { state.pointee.wake.signal() }
+  }
+
+  /// Waits until the thread has ended. For the thread that started it, once.
+  public func join() {
+    pthread_join(state.pointee.thread, nil)
+  }
+
+  /// Releases the thread's memory and descriptors, after `join`. Event sources keep their descriptors.
+  ///
+  /// - Returns: packets that were posted too late to be run, oldest first, chained through `next`.
+  @discardableResult
+  public func destroy() -> PacketPointer? {
+    let unhandled = state.pointee.mailbox.takeAll()
+    state.pointee.poll.destroy()
+    state.pointee.wake.destroy()
+    state.pointee.wheel.destroy()
+    state.deinitialize(count: 1)
+    free(state)
+    return unhandled
+  }
+
+  private static let body: @convention(c) (UnsafeMutableRawPointer?) -> UnsafeMutableRawPointer? = { argument in
+    guard let state = argument?.assumingMemoryBound(to: IOThreadState.self) else { return nil }
+    shim_set_thread_context(&state.pointee.context)
+    shim_thread_set_name("mews-io", state.pointee.context.index)
+    let hooks = state.pointee.hooks
+    state.pointee.now = monotonicMilliseconds()
+    hooks.start?(hooks.context)
+    while !state.pointee.isStopping.load(ordering: .acquiring) { IOThreadState.runPass(state) }
+    hooks.exit?(hooks.context)
+    IOThreadState.finishPass(state)
+    shim_set_thread_context(nil)
+    return nil
+  }
+}
+
+extension IOThread {
+  /// The thread's number among all threads of its server.
+  public var index: UInt32 { state.pointee.context.index }
+
+  /// Milliseconds on the monotonic clock, as of the beginning of this pass.
+  public var now: UInt64 {
+    @_noLocks get { state.pointee.now }
+  }
+
+  /// Has the thread run a packet's action. Any thread may call this. The packet is lent until its action runs; packets of one
+  /// poster are run in their order.
+  @_noLocks
+  public func post(_ packet: PacketPointer) {
+    if state.pointee.mailbox.push(packet) { state.pointee.wake.signal() }
+  }
+
+  /// Begins to tell the source of its descriptor's readiness: once now, and then on every change, for as long as it is not
+  /// removed. The source stays at its address meanwhile.
+  ///
+  /// - Returns: 0 or an errno.
+  @_noLocks
+  public func add(_ source: EventSourcePointer) -> Int32 {
+    state.pointee.poll.add(source.pointee.descriptor, data: UInt64(UInt(bitPattern: source)))
+  }
+
+  /// Tells the source nothing more, not even the events of this pass, and leaves its descriptor open. The source's memory must
+  /// stay until the pass is over; `deferRelease` is the way to free it.
+  ///
+  /// - Returns: the descriptor, which is now the caller's.
+  @_noLocks
+  public func remove(_ source: EventSourcePointer) -> Int32 {
+    let descriptor = source.pointee.descriptor
+    source.pointee.descriptor = -1
+    if descriptor >= 0 { state.pointee.poll.delete(descriptor) }
+    return descriptor
+  }
+
+  /// Like `remove`, and closes the descriptor.
+  @_noLocks
+  public func close(_ source: EventSourcePointer) {
+    let descriptor = remove(source)
+    if descriptor >= 0 { _ = shim_descriptor_close(descriptor) }
+  }
+
+  /// Starts a timer, or starts it anew, for a time on the clock of `now`. Its action runs in the first pass at or after it.
+  @_noLocks
+  public func start(_ timer: TimerPointer, deadline: UInt64) {
+    state.pointee.wheel.start(timer, deadline: deadline)
+  }
+
+  /// Stops a timer. Returns false when it was not started.
+  @_noLocks
+  @discardableResult
+  public func cancel(_ timer: TimerPointer) -> Bool {
+    state.pointee.wheel.cancel(timer)
+  }
+
+  /// Runs a node once at the end of this pass, when all events, packets and timers are done. Nodes queued by such a node run
+  /// in the same pass: for work that may come back to itself there is `runInNextPass`.
+  @_noLocks
+  public func runAtPassEnd(_ node: PassNodePointer) {
+    state.pointee.passEnd.append(node)
+  }
+
+  /// Runs a node once at the beginning of the next pass, which then does not sleep. For work that has had its share of this
+  /// pass.
+  @_noLocks
+  public func runInNextPass(_ node: PassNodePointer) {
+    state.pointee.nextPass.append(node)
+  }
+
+  /// Runs a node once after everything else in this pass, when no event of it can be told any more: the place to free event
+  /// sources.
+  @_noLocks
+  public func deferRelease(_ node: PassNodePointer) {
+    state.pointee.deferred.append(node)
+  }
+}
+
+/// Milliseconds on the clock that I/O threads go by.
+@_noLocks
+func monotonicMilliseconds() -> UInt64 {
+  UInt64(truncatingIfNeeded: shim_monotonic_nanoseconds() / 1_000_000)
+}

@@ -1,0 +1,52 @@
+import CMewsShims
+
+/// What a thread of the runtime is to the runtime. Each I/O thread and worker has one, reachable from everything it calls.
+///
+/// The fields other than `kind` and `index` are for the layers above: the thread's hooks fill them in.
+public struct ThreadContext {
+  public enum Kind: UInt8, Sendable {
+    case ioThread
+    case worker
+  }
+
+  public let kind: Kind
+  /// The thread's number among all threads of its server: I/O threads first, then workers.
+  public let index: UInt32
+  /// Storage of the thread's block cache.
+  public var cache: UnsafeMutableRawPointer?
+  /// The server that the thread works for.
+  public var server: UnsafeMutableRawPointer?
+  /// What the thread is working on.
+  public var current: UnsafeMutableRawPointer?
+
+  public init(kind: Kind, index: UInt32, server: UnsafeMutableRawPointer? = nil) {
+    self.kind = kind
+    self.index = index
+    self.server = server
+  }
+
+  /// The calling thread's context; nil on a thread that is not the runtime's.
+  public static var current: UnsafeMutablePointer<ThreadContext>? {
+    @_noLocks get { shim_thread_context()?.assumingMemoryBound(to: ThreadContext.self) }
+  }
+}
+
+/// Functions that a thread of the runtime calls once each, with its `ThreadContext` in place.
+public struct ThreadHooks {
+  /// Called first thing on the thread.
+  public var start: (@convention(c) (_ context: UnsafeMutableRawPointer?) -> Void)?
+  /// Called last thing on the thread.
+  public var exit: (@convention(c) (_ context: UnsafeMutableRawPointer?) -> Void)?
+  /// Passed to both. The caller keeps it valid until the thread has been joined.
+  public var context: UnsafeMutableRawPointer?
+
+  public init(
+    start: (@convention(c) (_ context: UnsafeMutableRawPointer?) -> Void)? = nil,
+    exit: (@convention(c) (_ context: UnsafeMutableRawPointer?) -> Void)? = nil,
+    context: UnsafeMutableRawPointer? = nil
+  ) {
+    self.start = start
+    self.exit = exit
+    self.context = context
+  }
+}
