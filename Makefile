@@ -21,6 +21,7 @@ COMMAND := $(BUILD)/bin/mews
 HEADERS := $(patsubst Include/%,$(BUILD)/include/%,$(wildcard Include/mews/*.h))
 CMAKE_PACKAGE := $(addprefix $(BUILD)/lib/cmake/Mews/,MewsConfig.cmake MewsConfigVersion.cmake)
 SDK     := $(BUILD)/share/mews/MewsKit
+SDK_SOURCES := $(wildcard Sources/*MewsKit*)
 # Folders stand for the files in them: a folder is newer when a file was added or removed.
 SWIFT_SOURCES := Package.swift $(shell find Include $(filter-out Sources/mews,$(wildcard Sources/*)))
 
@@ -110,9 +111,9 @@ fuzz: setup ## fuzz the parsers for SECONDS (60)
 
 .PHONY: sanitize-address sanitize-thread
 sanitize-address: setup ## run the unit tests under the address sanitizer
-	swift test --sanitize=address --scratch-path '$(SCRATCH)/sanitize-address'
+	swift test --disable-xctest --sanitize=address --scratch-path '$(SCRATCH)/sanitize-address'
 sanitize-thread: setup ## run the unit tests under the thread sanitizer
-	swift test --sanitize=thread --scratch-path '$(SCRATCH)/sanitize-thread'
+	swift test --disable-xctest --sanitize=thread --scratch-path '$(SCRATCH)/sanitize-thread'
 
 ## -- Parts of the build -----------------------------------------------------------------------------------------------
 
@@ -148,11 +149,11 @@ $(BUILD)/lib/cmake/Mews/%: CMake/%.in Include/mews/base.h
 	@sed 's/@VERSION@/$(VERSION)/' $< >$@
 
 # The Swift SDK as a package of its own, for packages outside this tree.
-$(SDK)/Package.swift: Scripts/MewsKit-Package.swift $(shell find Include Sources/MewsKit)
+$(SDK)/Package.swift: Scripts/MewsKit-Package.swift $(shell find Include $(SDK_SOURCES))
 	@rm -rf $(@D)
 	@mkdir -p $(@D)/Sources
-	@cp -R Include Sources/MewsKit $(@D)/Sources/
-	@mv $(@D)/Sources/Include $(@D)/Include
+	@cp -R Include $(@D)/
+	@cp -R $(SDK_SOURCES) $(@D)/Sources/
 	@cp $< $@
 
 $(COMMAND): Sources/mews/main.c $(LIBRARY) $(HEADERS) $(BUILD)/lib/pkgconfig/mews.pc
@@ -174,7 +175,7 @@ $(patsubst %,$(BUILD)/plugins/%.so,$(CXX_PLUGINS)): $(BUILD)/plugins/%.so: $$(wi
 	@$(CXX) -std=c++17 $(CXXFLAGS) -Wall -Wextra -shared -fPIC -Wl,-z,defs $(filter plugins/%.cpp,$^) -o $@ $(MEWS_FLAGS)
 
 $(patsubst %,$(BUILD)/plugins/%.so,$(SWIFT_PLUGINS)): $(BUILD)/plugins/%.so: $$(shell find plugins/% -name .build -prune -o -print) \
-    Package.swift $(shell find Sources/MewsKit) $(PLUGIN_NEEDS)
+    Package.swift $(shell find $(SDK_SOURCES)) $(PLUGIN_NEEDS)
 	@echo "SWIFT $@"
 	@mkdir -p $(@D)
 	@$(PKG_CONFIG_HERE) $(SWIFT_BUILD) --package-path plugins/$* --product $* --scratch-path '$(SCRATCH)/plugins/$*'
