@@ -94,8 +94,8 @@ lint: ## the checks that read the sources and need no build
 	@Scripts/check header annotations layers tidy
 
 .PHONY: format
-format: ## lay out the Swift sources by .swift-format
-	@git ls-files -co --exclude-standard '*.swift' | xargs -r swift format format --in-place --configuration .swift-format
+format: ## lay out the sources: Swift by .swift-format, comments of Swift and C within 120 columns
+	@Scripts/format
 
 .PHONY: abi-baseline
 abi-baseline: setup-test ## take the public headers as the new ABI baseline
