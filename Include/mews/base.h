@@ -102,7 +102,7 @@ enum {
     MEWS_E_INVALID_ARGUMENT = -2,  /* an argument is NULL, out of range or malformed */
     MEWS_E_NO_MEMORY = -3,         /* memory, or a limit on it, is exhausted */
     MEWS_E_GONE = -4,              /* the exchange, timer or server behind the handle is over */
-    MEWS_E_WRONG_THREAD = -5,      /* the function was called from a thread, or at a time, that its annotation rules out */
+    MEWS_E_WRONG_THREAD = -5,      /* called from a thread, or at a time, that the annotation rules out */
     MEWS_E_WRONG_STATE = -6,       /* the call is out of order: a second response, a route after the start */
     MEWS_E_CONFLICT = -7,          /* the route, name or address is taken */
     MEWS_E_NOT_FOUND = -8,         /* nothing by that name */

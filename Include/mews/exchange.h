@@ -61,7 +61,8 @@ MEWS_IN_HANDLER uint32_t mews_request_version(const mews_exchange *MEWS_REQUIRED
  *
  * name  the parameter's name, without braces. MEWS_BORROWED for the call.
  */
-MEWS_IN_HANDLER mews_text mews_path_parameter(const mews_exchange *MEWS_REQUIRED exchange, const char *MEWS_REQUIRED name);
+MEWS_IN_HANDLER mews_text mews_path_parameter(
+    const mews_exchange *MEWS_REQUIRED exchange, const char *MEWS_REQUIRED name);
 
 /*
  * The value of a query parameter: percent-decoded, "+" read as a space (application/x-www-form-urlencoded). Absent when
@@ -91,7 +92,8 @@ MEWS_IN_HANDLER mews_header mews_request_header_at(const mews_exchange *MEWS_REQ
  *
  * name  in any case: "Content-Type". MEWS_BORROWED for the call.
  */
-MEWS_IN_HANDLER mews_text mews_request_header(const mews_exchange *MEWS_REQUIRED exchange, const char *MEWS_REQUIRED name);
+MEWS_IN_HANDLER mews_text mews_request_header(
+    const mews_exchange *MEWS_REQUIRED exchange, const char *MEWS_REQUIRED name);
 
 /* The value of the header field of that name with that number (0 is the first), in the order sent. Absent after the last. */
 MEWS_IN_HANDLER mews_text mews_request_header_repeated(
