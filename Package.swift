@@ -16,11 +16,19 @@ let building: SwiftSetting = .unsafeFlags(["-Xcc", "-DMEWS_BUILDING_LIBRARY"])
 
 let library = "\(Context.packageDirectory)/Sources/MewsLib"
 
+// How a Swift plugin is linked; it reaches every package that uses the product MewsKit. The Swift runtime goes into the
+// plugin, nothing but the entry function comes out of it, and a name that libmews does not have fails here, not at load.
+let pluginLink: LinkerSetting = .unsafeFlags([
+  "-use-ld=lld", "-static-stdlib", "-no-toolchain-stdlib-rpath",
+  "-Xlinker", "--version-script=\(Context.packageDirectory)/Sources/MewsKitEntry/plugin.map",
+  "-Xlinker", "-z", "-Xlinker", "defs", "-L\(Context.packageDirectory)/build/lib", "-lmews",
+])
+
 let package = Package(
   name: "mews",
   products: [
     .library(name: "mews", type: .dynamic, targets: ["MewsLib"]),
-    .library(name: "MewsKit", targets: ["MewsKit"]),
+    .library(name: "MewsKit", targets: ["MewsKit", "MewsKitEntry"]),
   ],
   targets: [
     .systemLibrary(name: "CMews", path: "Include"),
@@ -46,7 +54,13 @@ let package = Package(
           "-Xlinker", "-soname=libmews.so.0", "-Xlinker", "-z", "-Xlinker", "defs",
         ])
       ]),
-    .target(name: "MewsKit", dependencies: ["CMews"], swiftSettings: [.treatAllWarnings(as: .error)]),
+    .systemLibrary(name: "CMewsKit", path: "Sources/CMewsKit"),
+    .target(
+      name: "MewsKit", dependencies: ["CMews", "CMewsKit"], cSettings: [.define("MEWSKIT_ITSELF")],
+      swiftSettings: strict),
+    .target(
+      name: "MewsKitEntry", dependencies: ["MewsKit", "CMews", "CMewsKit"], exclude: ["plugin.map"],
+      swiftSettings: strict, linkerSettings: [pluginLink]),
     .testTarget(name: "MewsCoreTests", dependencies: ["MewsCore", "CMewsShims"]),
     .testTarget(name: "MewsServerTests", dependencies: ["MewsServer", "MewsCore", "CMews"]),
     .testTarget(name: "MewsHostTests", dependencies: ["MewsHost", "MewsServer", "MewsCore", "CMews"]),

@@ -1,0 +1,147 @@
+import CMews
+
+/// Which thread runs the calls of a route.
+public enum Execution: Sendable {
+  /// The host decides; today: a worker.
+  case hostChoice
+  /// The I/O thread, without a hand-over: for a handler that is short and never waits.
+  case ioThread
+  /// A worker thread: the handler may wait.
+  case worker
+
+  var code: mews_execution {
+    switch self {
+    case .hostChoice: mews_execution(MEWS_EXECUTION_DEFAULT)
+    case .ioThread: mews_execution(MEWS_EXECUTION_INLINE)
+    case .worker: mews_execution(MEWS_EXECUTION_WORKER)
+    }
+  }
+}
+
+/// Where a plugin registers its routes. It exists during ``Plugin/addRoutes(to:)`` and cannot be kept.
+///
+/// A pattern starts with "/". A segment is literal, or `{name}` for one non-empty segment, or, as the last, `{name...}` for
+/// the rest of the path, which may be empty. A literal wins over a parameter, a parameter over a rest. GET also answers HEAD.
+///
+/// A route that cannot be registered, because its pattern is malformed or another plugin has it, refuses the plugin: nothing
+/// needs to be checked here.
+public struct Routes: ~Copyable {
+  /// Answers one request. Calls for different requests run at the same time on several threads.
+  public typealias Handler = @Sendable (borrowing Request) throws -> Response
+
+  /// Answers one request and may suspend; it gets a copy of the request, because it may continue on any thread.
+  public typealias AsyncHandler = @Sendable (OwnedRequest) async throws -> Response
+
+  private let registration: Registration
+
+  init(_ registration: Registration) {
+    self.registration = registration
+  }
+
+  /// Registers a handler for a method and a pattern. `method` is a token such as "PROPFIND", case counts, or "*" for all.
+  public func on(
+    _ method: String, _ pattern: String, on execution: Execution = .hostChoice, _ handler: @escaping Handler
+  ) {
+    registration.add(
+      SyncRoute(name: "\(method) \(pattern)", host: registration.host, handler: handler),
+      SyncRoute.callback, method, pattern, execution)
+  }
+
+  /// Registers an asynchronous handler. Its task runs on the threads of Swift's own pool; a worker waits until it is done.
+  public func on(_ method: String, _ pattern: String, _ handler: @escaping AsyncHandler) {
+    let name = "\(method) \(pattern)"
+    let parameters = PatternParameters.names(in: pattern)
+    registration.add(
+      AsyncRoute(name: name, host: registration.host, parameters: parameters, handler: handler),
+      AsyncRoute.callback, method, pattern, .worker)
+  }
+
+  /// Registers a handler for GET and HEAD.
+  public func get(_ pattern: String, on execution: Execution = .hostChoice, _ handler: @escaping Handler) {
+    on("GET", pattern, on: execution, handler)
+  }
+
+  /// Registers a handler for POST.
+  public func post(_ pattern: String, on execution: Execution = .hostChoice, _ handler: @escaping Handler) {
+    on("POST", pattern, on: execution, handler)
+  }
+
+  /// Registers a handler for PUT.
+  public func put(_ pattern: String, on execution: Execution = .hostChoice, _ handler: @escaping Handler) {
+    on("PUT", pattern, on: execution, handler)
+  }
+
+  /// Registers a handler for PATCH.
+  public func patch(_ pattern: String, on execution: Execution = .hostChoice, _ handler: @escaping Handler) {
+    on("PATCH", pattern, on: execution, handler)
+  }
+
+  /// Registers a handler for DELETE.
+  public func delete(_ pattern: String, on execution: Execution = .hostChoice, _ handler: @escaping Handler) {
+    on("DELETE", pattern, on: execution, handler)
+  }
+
+  /// Registers an asynchronous handler for GET and HEAD.
+  public func get(_ pattern: String, _ handler: @escaping AsyncHandler) {
+    on("GET", pattern, handler)
+  }
+
+  /// Registers an asynchronous handler for POST.
+  public func post(_ pattern: String, _ handler: @escaping AsyncHandler) {
+    on("POST", pattern, handler)
+  }
+
+  /// Registers an asynchronous handler for PUT.
+  public func put(_ pattern: String, _ handler: @escaping AsyncHandler) {
+    on("PUT", pattern, handler)
+  }
+
+  /// Registers an asynchronous handler for PATCH.
+  public func patch(_ pattern: String, _ handler: @escaping AsyncHandler) {
+    on("PATCH", pattern, handler)
+  }
+
+  /// Registers an asynchronous handler for DELETE.
+  public func delete(_ pattern: String, _ handler: @escaping AsyncHandler) {
+    on("DELETE", pattern, handler)
+  }
+}
+
+/// What a plugin's routes come to: the objects that the host holds plain pointers to, or the first failure.
+final class Registration {
+  let host: Host
+  private(set) var routes: [AnyObject] = []
+  private(set) var failure: MewsError?
+
+  init(host: Host) {
+    self.host = host
+  }
+
+  /// Registers a route whose handler gets a plain pointer to `route`. Does nothing after a failure.
+  func add(
+    _ route: AnyObject, _ callback: @escaping mews_handler, _ method: String, _ pattern: String, _ execution: Execution
+  ) {
+    guard failure == nil else { return }
+    var options = mews_route_options(
+      struct_size: UInt32(MemoryLayout<mews_route_options>.size), execution: execution.code,
+      state: Unmanaged.passUnretained(route).toOpaque(), use_state: 1, reserved: 0)
+    let result = mews_route_with(host.plugin, method, pattern, callback, &options)
+    if result == .ok {
+      routes.append(route)
+    } else {
+      failure = MewsError(result, "route \(method) \(pattern)")
+    }
+  }
+}
+
+/// Reads the names of the parameters out of a pattern.
+enum PatternParameters {
+  /// The names in braces, in order, without the "..." of a rest.
+  static func names(in pattern: String) -> [String] {
+    pattern.split(separator: "/").compactMap { segment in
+      guard segment.hasPrefix("{"), segment.hasSuffix("}") else { return nil }
+      let name = segment.dropFirst().dropLast()
+      return String(name.hasSuffix("...") ? name.dropLast(3) : name)
+    }
+  }
+}
