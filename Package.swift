@@ -32,7 +32,7 @@ let package = Package(
   ],
   targets: [
     .systemLibrary(name: "CMews", path: "Include"),
-    .target(name: "CMewsShims"),
+    .target(name: "CMewsShims", cSettings: [.define("_GNU_SOURCE")]),
     .target(name: "CMewsVariadic", dependencies: ["CMews"], cSettings: [.headerSearchPath("../../Include")]),
     .target(
       name: "MewsCore", dependencies: ["CMewsShims"], swiftSettings: strict + [optimized]),

@@ -17,3 +17,12 @@ int32_t shim_at_thread_exit(void *value, void (*destructor)(void *value)) {
     pthread_once(&exit_key_once, create_exit_key);
     return exit_key_error != 0 ? exit_key_error : pthread_setspecific(exit_key, value);
 }
+
+int32_t shim_accept(int32_t listener) {
+    for (;;) {
+        int descriptor = accept4(listener, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+        if (descriptor >= 0) return descriptor;
+        /* Errors of the connection and not of the listener (accept(2)): on to the next. */
+        if (errno != EINTR && errno != ECONNABORTED && errno != EPROTO) return -errno;
+    }
+}

@@ -67,7 +67,7 @@ public final class Host: @unchecked Sendable {
   /// Freezes the routes and starts the threads.
   public func start() throws(SystemError) {
     program.phase = .started
-    guard dispatch.freeze(router) else { throw SystemError("malloc", ENOMEM) }
+    guard dispatch.freeze(router) else { throw SystemError(call: "malloc", code: ENOMEM) }
     isStarted = true
     try server.start(dispatch.application)
     if let context = server.firstThread { timers.start(on: context) }

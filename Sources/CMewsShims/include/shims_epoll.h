@@ -14,6 +14,7 @@ static const uint32_t SHIM_EPOLL_PEER_CLOSED = EPOLLRDHUP;
 static const uint32_t SHIM_EPOLL_HANGUP = EPOLLHUP;
 static const uint32_t SHIM_EPOLL_ERROR = EPOLLERR;
 static const uint32_t SHIM_EPOLL_EDGE = EPOLLET;
+static const uint32_t SHIM_EPOLL_EXCLUSIVE = EPOLLEXCLUSIVE;
 
 static inline int32_t shim_epoll_create(void) {
     int32_t descriptor = epoll_create1(EPOLL_CLOEXEC);

@@ -42,14 +42,7 @@ SHIM_NO_LOCKS static inline intptr_t shim_send(
 }
 
 /* Takes a connection: its descriptor, non-blocking and closed on exec, or the negative errno. */
-static inline int32_t shim_accept(int32_t listener) {
-    for (;;) {
-        int descriptor = accept4(listener, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
-        if (descriptor >= 0) return descriptor;
-        /* Errors of the connection and not of the listener (accept(2)): on to the next. */
-        if (errno != EINTR && errno != ECONNABORTED && errno != EPROTO) return -errno;
-    }
-}
+int32_t shim_accept(int32_t listener);
 
 /* Small responses must not wait for the acknowledgement of earlier ones. Unix sockets answer an error, which is fine. */
 static inline void shim_set_no_delay(int32_t descriptor) {

@@ -60,6 +60,22 @@ extension Pipe {
     return .accepted
   }
 
+  /// Moves all that was written into another pipe, flushed or not, into this one, in constant time.
+  @inlinable @inline(__always) @_noLocks
+  public mutating func append(contentsOf other: inout Pipe, to cache: BlockCache) -> WriteResult {
+    other.visibleCount = 0
+    other.examinedCount = 0
+    return append(contentsOf: &other.segments, to: cache)
+  }
+
+  /// Drops everything and starts over, as a new pipe with the same thresholds.
+  @_noLocks
+  public mutating func reset(to cache: BlockCache) {
+    segments.cancelReservation(to: cache)
+    segments.removeAll(to: cache)
+    self = Pipe(pause: pause, resume: resume)
+  }
+
   /// Shows the reader all that was written, and says whether to go on. With nothing written it only answers.
   @inlinable @inline(__always) @_noLocks
   public mutating func flush() -> FlushResult {

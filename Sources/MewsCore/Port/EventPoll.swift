@@ -52,6 +52,14 @@ struct EventPoll {
     return 0 &- shim_epoll_add(descriptor, target, interest, data)
   }
 
+  /// Reports, edge-triggered, that a listening socket has connections: to one of the sets that watch it, not to all.
+  ///
+  /// - Returns: 0 or an errno.
+  @_noLocks
+  func addListener(_ target: Int32, data: UInt64) -> Int32 {
+    0 &- shim_epoll_add(descriptor, target, SHIM_EPOLL_READABLE | SHIM_EPOLL_EDGE | SHIM_EPOLL_EXCLUSIVE, data)
+  }
+
   /// Stops reporting a descriptor. Closing it would not do: a child process may hold a copy, and the set would go on
   /// reporting it.
   ///

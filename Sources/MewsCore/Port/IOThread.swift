@@ -108,6 +108,9 @@ extension IOThread {
     @_noLocks get { state.pointee.now }
   }
 
+  /// Milliseconds on the clock of `now`, read this moment. Any thread may call this.
+  public static var clock: UInt64 { monotonicMilliseconds() }
+
   /// Has the thread run a packet's action. Any thread may call this. The packet is lent until its action runs; packets of one
   /// poster are run in their order.
   @_noLocks
@@ -122,6 +125,15 @@ extension IOThread {
   @_noLocks
   public func add(_ source: EventSourcePointer) -> Int32 {
     state.pointee.poll.add(source.pointee.descriptor, data: UInt64(UInt(bitPattern: source)))
+  }
+
+  /// Begins to tell the source of a listening socket that connections have come. Of several threads that watch the socket,
+  /// the kernel tells one or a few, not all.
+  ///
+  /// - Returns: 0 or an errno.
+  @_noLocks
+  public func addListener(_ source: EventSourcePointer) -> Int32 {
+    state.pointee.poll.addListener(source.pointee.descriptor, data: UInt64(UInt(bitPattern: source)))
   }
 
   /// Tells the source nothing more, not even the events of this pass, and leaves its descriptor open. The source's memory must

@@ -53,10 +53,12 @@ public struct Connection {
   }
 
   /// Whether it waits for the first byte of a request.
-  @_noLocks
-  public var isIdle: Bool { phase == .head && exchange == nil && input.count == 0 && output.count == 0 }
+  public var isIdle: Bool {
+    @_noLocks get { phase == .head && exchange == nil && input.count == 0 && output.count == 0 }
+  }
 
   /// How many bytes it pays to read at once now: a large body comes in larger pieces.
-  @_noLocks
-  public var readSize: Int { phase == .bodyGathered || phase == .bodyChunked ? 64 * 1024 : 1024 }
+  public var readSize: Int {
+    @_noLocks get { phase == .bodyGathered || phase == .bodyChunked ? 64 * 1024 : 1024 }
+  }
 }

@@ -31,11 +31,11 @@ struct SocketConnection {
   static let lingerBytes = 4 << 20
 
   init(descriptor: Int32, context: IOContextPointer) {
-    source = EventSource(descriptor: descriptor, onEvents: { onEvents($0, $1) })
-    flushNode = PassNode(action: { node in flush(whole(node, at: Offset.flushNode)) })
-    readNode = PassNode(action: { node in read(whole(node, at: Offset.readNode)) })
-    releaseNode = PassNode(action: { node in whole(node, at: Offset.releaseNode).deallocate() })
-    lingerTimer = Timer(action: { timer in lingeringIsOver(timer) }, context: nil)
+    source = EventSource(descriptor: descriptor, onEvents: { SocketConnection.onEvents($0, $1) })
+    flushNode = PassNode(action: { node in SocketConnection.flush(SocketConnection.whole(node, at: Offset.flushNode)) })
+    readNode = PassNode(action: { node in SocketConnection.read(SocketConnection.whole(node, at: Offset.readNode)) })
+    releaseNode = PassNode(action: { node in SocketConnection.whole(node, at: Offset.releaseNode).deallocate() })
+    lingerTimer = Timer(action: { timer in SocketConnection.lingeringIsOver(timer) }, context: nil)
     connection = Connection(context: context, transport: Self.transport)
   }
 }
@@ -122,14 +122,14 @@ extension SocketConnection {
       else { return _unsafePerformance { close(socket) } }
       let count = shim_receive(socket.pointee.source.descriptor, bytes, room.count)
       guard count > 0 else {
-        connection.pointee.input.releaseUnused(to: context.pointee.cache)
+        connection.pointee.input.cancelReservation(to: context.pointee.cache)
         return _unsafePerformance { readEnded(socket, Int32(truncatingIfNeeded: count)) }
       }
       connection.pointee.input.advance(count)
-      let flow = connection.pointee.input.flush()
+      _ = connection.pointee.input.flush()
       Connection.receive(connection)
       // Asked after the protocol has had its turn: what it read makes room again.
-      if flow == .paused && connection.pointee.input.isPaused {
+      if connection.pointee.input.isPaused {
         socket.pointee.isReadPaused = true
         return
       }

@@ -6,7 +6,7 @@ public typealias ConnectionPointer = UnsafeMutablePointer<Connection>
 /// transport (TLS, a unix socket, memory in a test) is one such table, and nothing above it knows.
 ///
 /// Every function is called on the connection's I/O thread, with the connection as its argument.
-public struct Transport {
+public struct Transport: Sendable {
   public typealias Function = @convention(c) (UnsafeMutableRawPointer) -> Void
 
   /// The output pipe holds bytes to send. They may be sent at the end of the pass, with those of other requests.

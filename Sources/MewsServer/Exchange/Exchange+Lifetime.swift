@@ -42,7 +42,7 @@ extension Exchange {
       exchange.pointee.bodyBuffer = nil
       exchange.pointee.bodyCapacity = 0
     }
-    if exchange.pointee.response.count != 0 { exchange.pointee.response.removeAll(to: cache) }
+    if !exchange.pointee.response.holdsNoBlock { exchange.pointee.response.reset(to: cache) }
     exchange.pointee.connection = nil
     exchange.pointee.base = nil
     exchange.pointee.body = nil

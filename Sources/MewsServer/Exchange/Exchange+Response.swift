@@ -52,13 +52,13 @@ extension Exchange {
       return refuse(body, mews_result(-2))
     }
     guard exchange.pointee.status == 0, let output = exchange.pointee.output else { return refuse(body, mews_result(-6)) }
-    if let contentType, !ResponseWriter.isFieldValue(contentType, contentTypeCount) {
+    if let contentType, !FieldSyntax.isFieldValue(contentType, contentTypeCount) {
       return refuse(body, mews_result(-2))
     }
     let hasBody = ResponseWriter.statusAllowsBody(status)
     let sendsBody = hasBody && body.count > 0 && exchange.pointee.head.method != .head
     let headSize = headBound &+ contentTypeCount &+ exchange.pointee.fields.count
-    let isCopiedWithHead = sendsBody && !body.isReference && body.count <= Block.size &- headSize
+    let isCopiedWithHead = sendsBody && !body.isReference && body.count <= BlockPool.blockSize &- headSize
     let room = isCopiedWithHead ? headSize &+ body.count : headSize
     let cache = exchange.pointee.cache
     guard let memory = output.pointee.reserve(room, from: cache), let start = memory.baseAddress else {
@@ -76,7 +76,7 @@ extension Exchange {
       // The body's memory is found before the head is committed, so that a failure leaves nothing half-written.
       guard let block = bodyBlock(body, source, cache) else { return refuse(body, mews_result(-3)) }
       output.pointee.advance(count)
-      output.pointee.append(block)
+      _ = output.pointee.append(block, to: cache)
     } else {
       output.pointee.advance(count)
       if body.isReference { _unsafePerformance { body.releaseNow() } }

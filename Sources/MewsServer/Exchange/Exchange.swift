@@ -106,6 +106,7 @@ public struct ParameterName {
 
 extension Exchange {
   /// The block cache of the thread that owns the exchange now.
-  @_noLocks @inline(__always)
-  public var cache: BlockCache { resources.pointee.cache }
+  public var cache: BlockCache {
+    @_noLocks @inline(__always) get { resources.pointee.cache }
+  }
 }

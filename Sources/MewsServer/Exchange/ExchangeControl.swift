@@ -4,13 +4,13 @@ import MewsCore
 
 /// The word that decides whether an exchange is open and who still holds it: generation in the upper half, then the open
 /// bit, then the number of tokens. A token is the same generation with the number of the slot.
-@usableFromInline
 enum ExchangeControl {
-  @usableFromInline static let openBit: UInt64 = 1 << 31
-  @usableFromInline static let countMask: UInt64 = 0xFFFF
-  static let tokenLimit: UInt64 = 0xFFFF
+  static var openBit: UInt64 { @_noLocks @inline(__always) get { 1 << 31 } }
+  static var countMask: UInt64 { @_noLocks @inline(__always) get { 0xFFFF } }
+  /// The most tokens of one exchange.
+  static var tokenLimit: UInt64 { 0xFFFF }
 
-  @usableFromInline @inline(__always) static func generation(_ control: UInt64) -> UInt64 { control >> 32 }
+  @_noLocks @inline(__always) static func generation(_ control: UInt64) -> UInt64 { control >> 32 }
 
   /// The word of the next life of the slot: a new generation, which is never 0, closed and without tokens.
   @_noLocks @inline(__always)
@@ -69,8 +69,9 @@ extension Exchange {
   }
 
   /// `control` and `handlerThread` follow the packet; a test holds them to it.
-  @_noLocks @inline(__always)
-  static var controlOffset: Int { MemoryLayout<Packet>.stride }
+  static var controlOffset: Int {
+    @_noLocks @inline(__always) get { MemoryLayout<Packet>.stride }
+  }
 
   /// Opens a fresh exchange: the I/O thread has rented it for a request.
   @_noLocks @inline(__always)

@@ -24,8 +24,8 @@ public struct ResponseFields {
     name: UnsafePointer<UInt8>, _ nameCount: Int, value: UnsafePointer<UInt8>, _ valueCount: Int, arena: inout Arena,
     cache: BlockCache
   ) -> mews_result {
-    guard ResponseWriter.isToken(name, nameCount), ResponseWriter.isFieldValue(value, valueCount),
-      !ResponseWriter.isReservedHeader(name, nameCount)
+    guard FieldSyntax.isToken(name, nameCount), FieldSyntax.isFieldValue(value, valueCount),
+      !FieldSyntax.isReserved(name, nameCount)
     else { return mews_result(MEWS_E_INVALID_ARGUMENT) }
     guard nameCount < Self.limit, valueCount < Self.limit, count + nameCount + valueCount + 4 <= Self.limit else {
       return mews_result(MEWS_E_LIMIT)

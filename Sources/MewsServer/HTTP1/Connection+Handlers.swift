@@ -68,11 +68,11 @@ extension Connection {
       connection.pointee.exchange = nil
       pinIfRetained(exchange, connection)
       IOContext.endExchange(exchange, context)
-      connection.pointee.input.removeAll(to: context.pointee.cache)
+      connection.pointee.input.reset(to: context.pointee.cache)
       connection.pointee.transport.abort(connection)
       return
     }
-    connection.pointee.output.append(contentsOf: &exchange.pointee.response)
+    _ = connection.pointee.output.append(contentsOf: &exchange.pointee.response, to: context.pointee.cache)
     if finish(connection, exchange) { receive(connection) }
     if connection.pointee.inputEnded && connection.pointee.phase == .head { inputDidEnd(connection) }
   }

@@ -55,14 +55,14 @@ extension Connection {
     let context = connection.pointee.context
     let isRunning = connection.pointee.phase == .running
     connection.pointee.phase = .closed
-    connection.pointee.output.removeAll(to: context.pointee.cache)
+    connection.pointee.output.reset(to: context.pointee.cache)
     if isRunning { return false }
     if let exchange = connection.pointee.exchange {
       connection.pointee.exchange = nil
       pinIfRetained(exchange, connection)
       IOContext.endExchange(exchange, context)
     }
-    connection.pointee.input.removeAll(to: context.pointee.cache)
+    connection.pointee.input.reset(to: context.pointee.cache)
     return true
   }
 
@@ -82,8 +82,8 @@ extension Connection {
     guard let exchange = connection.pointee.exchange else { return false }
     if connection.pointee.input.first.count != count {
       // The parser wants the head in one piece. A full head fits; a larger one is refused before it gets there.
-      let wanted = min(count, context.pointee.limits.headBytes)
-      guard connection.pointee.input.coalesce(wanted, room: Block.size, from: context.pointee.cache) else {
+      let wanted = min(count, context.pointee.limits.request.headerBytes &+ context.pointee.limits.request.requestLine)
+      guard connection.pointee.input.coalesce(wanted, room: BlockPool.blockSize, from: context.pointee.cache) else {
         return shed(connection)
       }
     }
@@ -94,7 +94,7 @@ extension Connection {
     if result.isIncomplete { return false }
     exchange.pointee.base = base
     if result.isFailed {
-      return refuse(connection, exchange, status: result.status, reason: result.reason)
+      return refuse(connection, exchange, status: UInt32(result.error.status), reason: result.error.reason)
     }
     exchange.pointee.keepAlive = head.pointee.keepAlive
     return headIsRead(connection, exchange, headCount: result.consumed)
@@ -120,7 +120,8 @@ extension Connection {
     guard let block = connection.pointee.input.firstBlock else { return false }
     if head.pointee.expectsContinue && connection.pointee.input.count == headCount { sendContinue(connection) }
     let room = Int(block.pointee.capacity &- block.pointee.start) &- headCount
-    if !head.pointee.isChunked && length <= Int64(room) {
+    // In place only below the size at which the input pipe would pause and never see the rest.
+    if !head.pointee.isChunked && length <= Int64(min(room, context.pointee.limits.inputPause / 2 &- headCount)) {
       connection.pointee.phase = .bodyInPlace
       return true
     }
@@ -143,7 +144,7 @@ extension Connection {
   private static func sendContinue(_ connection: ConnectionPointer) {
     let line: StaticString = "HTTP/1.1 100 Continue\r\n\r\n"
     let cache = connection.pointee.context.pointee.cache
-    if connection.pointee.output.append(line.utf8Start, line.utf8CodeUnitCount, from: cache) {
+    if case .accepted = connection.pointee.output.append(line.utf8Start, line.utf8CodeUnitCount, from: cache) {
       outputIsReady(connection)
     }
   }
@@ -202,7 +203,7 @@ extension Connection {
       if exchange.pointee.bodyCount > limit {
         return refuse(connection, exchange, status: 413, reason: "the body is larger than the server takes")
       }
-      if result.isFailed { return refuse(connection, exchange, status: result.status, reason: result.reason) }
+      if result.isFailed { return refuse(connection, exchange, status: UInt32(result.error.status), reason: result.error.reason) }
       if result.isComplete {
         exchange.pointee.body = UnsafePointer(exchange.pointee.bodyBuffer)
         return dispatch(connection, exchange)
@@ -240,13 +241,14 @@ extension Connection {
   @_noLocks @inline(__always)
   static func consumeInput(_ connection: ConnectionPointer, _ count: Int) {
     let cache = connection.pointee.context.pointee.cache
-    if connection.pointee.input.consume(count, to: cache) {
+    if case .writerResumed = connection.pointee.input.consume(count, to: cache) {
       _unsafePerformance { connection.pointee.transport.inputResumed(connection) }
     }
   }
 
   @_noLocks @inline(__always)
   static func outputIsReady(_ connection: ConnectionPointer) {
+    _ = connection.pointee.output.flush()
     _unsafePerformance { connection.pointee.transport.outputReady(connection) }
   }
 }

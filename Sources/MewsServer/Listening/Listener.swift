@@ -10,6 +10,7 @@ import MewsCore
 struct Listener {
   /// First, because the I/O thread knows the listener by it.
   var source: EventSource
+  /// Goes on in the next pass.
   var acceptNode: PassNode
   /// Ends a pause after the process ran out of descriptors.
   var pauseTimer: Timer
@@ -20,9 +21,9 @@ struct Listener {
   static let pauseMilliseconds: UInt64 = 100
 
   init(descriptor: Int32, context: IOContextPointer) {
-    source = EventSource(descriptor: descriptor, onEvents: { source, _ in accept(whole(source)) })
-    acceptNode = PassNode(action: { node in accept(whole(node, at: MemoryLayout<EventSource>.stride)) })
-    pauseTimer = Timer(action: { timer in resume(timer) }, context: nil)
+    source = EventSource(descriptor: descriptor, onEvents: { source, _ in Listener.accept(Listener.whole(source)) })
+    acceptNode = PassNode(action: { node in Listener.accept(Listener.whole(node, at: MemoryLayout<EventSource>.stride)) })
+    pauseTimer = Timer(action: { timer in Listener.resume(timer) }, context: nil)
     self.context = context
   }
 }
@@ -66,7 +67,7 @@ extension Listener {
       context.pointee.thread.start(timer, deadline: context.pointee.thread.now + pauseMilliseconds)
     }
     context.pointee.log._withUnsafeGuaranteedRef {
-      $0.write(Int(MEWS_LEVEL_WARNING), "\(SystemError("accept", error)); taking no connections for a moment")
+      $0.write(Int(MEWS_LEVEL_WARNING), "\(SystemError(call: "accept", code: error)); taking no connections for a moment")
     }
   }
 

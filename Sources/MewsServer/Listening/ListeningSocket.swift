@@ -21,14 +21,14 @@ public struct ListeningSocket: Sendable {
   /// - Throws: `SystemError` with the call that failed.
   public static func bind(_ address: SocketAddress) throws(SystemError) -> ListeningSocket {
     let descriptor = socket(address.family, Int32(SOCK_STREAM.rawValue) | O_CLOEXEC | O_NONBLOCK, 0)
-    guard descriptor >= 0 else { throw SystemError("socket", errno) }
-    do {
+    guard descriptor >= 0 else { throw SystemError(call: "socket", code: errno) }
+    do throws(SystemError) {
       try set(descriptor, SOL_SOCKET, SO_REUSEADDR)
       // "*" binds both families with two sockets, so the IPv6 one must keep to its own.
       if address.family == AF_INET6 { try set(descriptor, Int32(IPPROTO_IPV6), IPV6_V6ONLY) }
       let result = address.withPointer { Glibc.bind(descriptor, $0, $1) }
-      guard result == 0 else { throw SystemError("bind", errno) }
-      guard listen(descriptor, backlog) == 0 else { throw SystemError("listen", errno) }
+      guard result == 0 else { throw SystemError(call: "bind", code: errno) }
+      guard listen(descriptor, backlog) == 0 else { throw SystemError(call: "listen", code: errno) }
       return ListeningSocket(descriptor: descriptor, url: try SocketAddress.bound(descriptor).url)
     } catch {
       close(descriptor)
@@ -39,7 +39,7 @@ public struct ListeningSocket: Sendable {
   private static func set(_ descriptor: Int32, _ level: Int32, _ option: Int32) throws(SystemError) {
     var one: Int32 = 1
     guard setsockopt(descriptor, level, option, &one, socklen_t(MemoryLayout<Int32>.size)) == 0 else {
-      throw SystemError("setsockopt", errno)
+      throw SystemError(call: "setsockopt", code: errno)
     }
   }
 

@@ -1,4 +1,5 @@
 import Glibc
+import MewsCore
 
 /// An IPv4 or IPv6 address with a port, as the system calls want it.
 public struct SocketAddress: Sendable, Equatable {
@@ -55,7 +56,7 @@ public struct SocketAddress: Sendable, Equatable {
     let result = withUnsafeMutablePointer(to: &storage) { pointer in
       pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) { getsockname(descriptor, $0, &size) }
     }
-    guard result == 0 else { throw SystemError("getsockname", errno) }
+    guard result == 0 else { throw SystemError(call: "getsockname", code: errno) }
     return withUnsafeBytes(of: &storage) { bytes in
       if Int32(storage.ss_family) == AF_INET6 {
         let address = bytes.loadUnaligned(as: sockaddr_in6.self)

@@ -43,12 +43,13 @@ public struct IOContext {
   var lastPacket: PacketPointer?
   var packetCount: Int
 
+  var life: UnsafeMutablePointer<ServerLife.State>?
   var listeners: [ListenerPointer]
   /// Posted once each, to begin to drain and to cut off what is left.
   var drainPacket: Packet
   var abortPacket: Packet
   /// Hands the packets of a pass to the port when the pass ends.
-  var portNode: PassNode
+  var portNode: PortNode
 
   public init(
     resources: ThreadResourcesPointer, thread: IOThread, port: CompletionPort, application: Application, limits: ServerLimits,
@@ -71,17 +72,20 @@ public struct IOContext {
     firstPacket = nil
     lastPacket = nil
     packetCount = 0
+    life = nil
     listeners = []
     drainPacket = Packet()
     abortPacket = Packet()
-    portNode = PassNode(action: nil)
+    portNode = PortNode()
   }
 
-  @_noLocks @inline(__always)
-  public var cache: BlockCache { resources.pointee.cache }
+  public var cache: BlockCache {
+    @_noLocks @inline(__always) get { resources.pointee.cache }
+  }
 
-  @_noLocks @inline(__always)
-  public var isDraining: Bool { shim_load_relaxed(draining) != 0 }
+  public var isDraining: Bool {
+    @_noLocks @inline(__always) get { shim_load_relaxed(draining) != 0 }
+  }
 
   /// Frees what the context owns. Its thread has ended.
   public mutating func destroy() {
@@ -94,6 +98,12 @@ public struct IOContext {
     draining.deallocate()
     log.release()
   }
+}
+
+/// A node of the pass's end that knows its context.
+struct PortNode {
+  var node = PassNode(action: nil)
+  var context: IOContextPointer?
 }
 
 public typealias IOContextPointer = UnsafeMutablePointer<IOContext>
@@ -220,7 +230,23 @@ extension IOContext {
     context.pointee.lastPacket = packet
     context.pointee.packetCount &+= 1
     if context.pointee.packetCount == 1 {
-      context.pointee.thread.runAtPassEnd(withUnsafeMutablePointer(to: &context.pointee.portNode) { $0 })
+      context.pointee.thread.runAtPassEnd(withUnsafeMutablePointer(to: &context.pointee.portNode.node) { $0 })
+    }
+  }
+
+  /// Gives the context's own packets and node their work, once it is at its place.
+  static func prepare(_ context: IOContextPointer) {
+    context.pointee.drainPacket = Packet(operation: context) { packet in
+      if let context = packet.pointee.operation?.assumingMemoryBound(to: IOContext.self) { IOContext.drain(context) }
+    }
+    context.pointee.abortPacket = Packet(operation: context) { packet in
+      if let context = packet.pointee.operation?.assumingMemoryBound(to: IOContext.self) { IOContext.abortAll(context) }
+    }
+    context.pointee.portNode.context = context
+    context.pointee.portNode.node = PassNode { node in
+      // The node is the first field of its struct.
+      let portNode = UnsafeMutableRawPointer(node).assumingMemoryBound(to: PortNode.self)
+      if let context = portNode.pointee.context { IOContext.postPackets(context) }
     }
   }
 

@@ -73,13 +73,13 @@ extension Server {
       let error = Listener.open(listener)
       guard error != 0 else { continue }
       context.pointee.log._withUnsafeGuaranteedRef {
-        $0.write(Int(MEWS_LEVEL_ERROR), "\(SystemError("epoll_ctl", error)): an I/O thread cannot take connections")
+        $0.write(Int(MEWS_LEVEL_ERROR), "\(SystemError(call: "epoll_ctl", code: error)): an I/O thread cannot take connections")
       }
     }
   }
 
   static func ioThreadWillExit(_ argument: UnsafeMutableRawPointer?) {
     guard let context = argument?.assumingMemoryBound(to: IOContext.self) else { return }
-    ServerLife(state: context.pointee.life).threadDidEnd()
+    if let life = context.pointee.life { ServerLife.threadDidEnd(life) }
   }
 }

@@ -39,8 +39,8 @@ public final class Server: @unchecked Sendable {
     self.options = options
     self.log = log
     guard let port = CompletionPort.create(concurrency: options.effectiveWorkers),
-      let pool = BlockPool.create(limit: options.limits.poolBytes, debug: BlockPoolDebug.fromEnvironment)
-    else { throw SystemError("malloc", ENOMEM) }
+      let pool = BlockPool.create(limit: options.limits.poolBytes)
+    else { throw SystemError(call: "malloc", code: ENOMEM) }
     self.port = port
     self.pool = pool
     life = try ServerLife()
@@ -62,12 +62,12 @@ public final class Server: @unchecked Sendable {
     life.adopt(contexts)
     try startWorkers()
     for context in contexts {
+      life.threadWillStart()
       let error = context.pointee.thread.start()
       guard error == 0 else {
         stop()
-        throw SystemError("pthread_create", error)
+        throw SystemError(call: "pthread_create", code: error)
       }
-      life.threadDidStart()
     }
   }
 
@@ -78,9 +78,9 @@ public final class Server: @unchecked Sendable {
     let pool = WorkerPool.create(
       port: port, count: options.effectiveWorkers, firstIndex: UInt32(options.effectiveIOThreads),
       server: Unmanaged.passUnretained(self).toOpaque(), hooks: hooks)
-    guard let pool else { throw SystemError("malloc", ENOMEM) }
+    guard let pool else { throw SystemError(call: "malloc", code: ENOMEM) }
     let error = pool.start()
-    guard error == 0 else { throw SystemError("pthread_create", error) }
+    guard error == 0 else { throw SystemError(call: "pthread_create", code: error) }
     workers = pool
   }
 
@@ -98,7 +98,7 @@ public final class Server: @unchecked Sendable {
   }
 
   private func makeContext(_ index: Int, _ application: Application) throws(SystemError) -> IOContextPointer {
-    guard let resources = ThreadResources.create(pool) else { throw SystemError("malloc", ENOMEM) }
+    guard let resources = ThreadResources.create(pool) else { throw SystemError(call: "malloc", code: ENOMEM) }
     let context = IOContextPointer.allocate(capacity: 1)
     let hooks = ThreadHooks(
       start: { argument in Server.ioThreadDidStart(argument) }, exit: { argument in Server.ioThreadWillExit(argument) },
@@ -110,6 +110,7 @@ public final class Server: @unchecked Sendable {
         resources: resources, thread: thread, port: port, application: application, limits: options.limits, log: log,
         forcesWorkers: options.forcesWorkers))
     context.pointee.life = life.state
+    IOContext.prepare(context)
     for socket in sockets {
       let listener = ListenerPointer.allocate(capacity: 1)
       listener.initialize(to: Listener(descriptor: socket.descriptor, context: context))

@@ -25,11 +25,11 @@ struct ServerLife {
 
   init() throws(SystemError) {
     let stopping = shim_eventfd_create()
-    guard stopping >= 0 else { throw SystemError("eventfd", -stopping) }
+    guard stopping >= 0 else { throw SystemError(call: "eventfd", code: -stopping) }
     let ended = shim_eventfd_create()
     guard ended >= 0 else {
       close(stopping)
-      throw SystemError("eventfd", -ended)
+      throw SystemError(call: "eventfd", code: -ended)
     }
     state = UnsafeMutablePointer<State>.allocate(capacity: 1)
     state.initialize(to: State(stopping: stopping, ended: ended))
@@ -52,7 +52,7 @@ struct ServerLife {
 
   func threadWillStart() { _ = withUnsafeMutablePointer(to: &state.pointee.running) { shim_add($0, 1) } }
 
-  func threadDidEnd() {
+  static func threadDidEnd(_ state: UnsafeMutablePointer<State>) {
     if withUnsafeMutablePointer(to: &state.pointee.running, { shim_add($0, .max) }) == 0 {
       shim_eventfd_signal(state.pointee.ended)
     }

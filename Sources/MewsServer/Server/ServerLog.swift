@@ -3,7 +3,7 @@ import Glibc
 
 /// Where the server's lines go: the function its owner gave, one line at a time.
 public final class ServerLog: Sendable {
-  private nonisolated(unsafe) let function: mews_log_function?
+  private let function: mews_log_function?
   private nonisolated(unsafe) let context: UnsafeMutableRawPointer?
   private nonisolated(unsafe) let lock: UnsafeMutablePointer<pthread_mutex_t>
   public let level: UInt32

@@ -35,9 +35,10 @@ public struct ThreadResources {
   }
 
   /// Those of the calling worker or I/O thread.
-  @_noLocks @inline(__always)
   static var current: ThreadResourcesPointer? {
-    ThreadContext.current?.pointee.cache?.assumingMemoryBound(to: ThreadResources.self)
+    @_noLocks @inline(__always) get {
+      ThreadContext.current?.pointee.cache?.assumingMemoryBound(to: ThreadResources.self)
+    }
   }
 }
 
