@@ -10,6 +10,7 @@
 
 #define SHIM_NO_LOCKS __attribute__((swift_attr("@_noLocks")))
 
+#include "shims_simd.h"
 #include "shims_thread.h"
 
 #endif
