@@ -14,6 +14,8 @@
 #include "shims_epoll.h"
 #include "shims_intrusive.h"
 #include "shims_port.h"
+#include "shims_process.h"
+#include "shims_simd.h"
 #include "shims_socket.h"
 #include "shims_thread.h"
 
