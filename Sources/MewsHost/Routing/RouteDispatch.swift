@@ -66,7 +66,10 @@ final class RouteDispatch: @unchecked Sendable {
     let table = state.pointee.table
     withUnsafeTemporaryAllocation(byteCount: table.allowCapacity, alignment: 1) { buffer in
       let count = table.writeAllow(methods, into: buffer)
-      Exchange.addField(exchange, "Allow", UnsafeRawBufferPointer(rebasing: UnsafeRawBufferPointer(buffer)[..<count]))
+      let name: StaticString = "Allow"
+      _ = Exchange.addField(
+        exchange, name: UnsafeRawBufferPointer(start: name.utf8Start, count: name.utf8CodeUnitCount),
+        value: UnsafeRawBufferPointer(rebasing: UnsafeRawBufferPointer(buffer)[..<count]))
     }
     Exchange.respondError(exchange, status: 405, reason: "the path has no route for this method")
   }

@@ -56,19 +56,15 @@ extension Exchange {
 
   /// The decoded value of a query parameter, in the arena where it had to be decoded.
   public mutating func queryParameter(_ name: UnsafePointer<CChar>) -> View {
+    let absent = View(start: nil, count: 0)
     let query = queryView
-    guard let start = query.baseAddress, query.count > 0 else { return View(start: nil, count: 0) }
-    let length = strlen(name)
-    var pairs = QueryPairs(start, query.count)
-    while let pair = pairs.next() {
-      guard QueryDecoder.matches(pair.name, name, length) else { continue }
-      guard let value = pair.value.baseAddress, pair.value.count > 0 else { return View(start: start, count: 0) }
-      if !QueryDecoder.needsDecoding(value, pair.value.count) { return pair.value }
-      guard let memory = arena.allocate(pair.value.count, from: cache) else { return View(start: nil, count: 0) }
-      let output = memory.bindMemory(to: UInt8.self, capacity: pair.value.count)
-      let count = QueryDecoder.decode(value, pair.value.count, into: output)
-      return View(start: output, count: count)
-    }
-    return View(start: nil, count: 0)
+    guard let start = query.baseAddress else { return absent }
+    let nameBytes = UnsafeRawPointer(name).assumingMemoryBound(to: UInt8.self)
+    guard let pair = QueryDecoder.find(start, query.count, nameBytes, strlen(name)) else { return absent }
+    let value = View(start: start + pair.valueOffset, count: pair.valueLength)
+    guard value.contains(where: { $0 == UInt8(ascii: "%") || $0 == UInt8(ascii: "+") }) else { return value }
+    guard let memory = arena.allocate(value.count, from: cache) else { return absent }
+    let output = memory.bindMemory(to: UInt8.self, capacity: value.count)
+    return View(start: output, count: QueryDecoder.decode(start + pair.valueOffset, value.count, into: output))
   }
 }

@@ -39,7 +39,7 @@ public struct ResponseBody {
 
 extension Exchange {
   /// The room that status line, Date, Server, Connection, Content-Length and the blank line need at most.
-  static let headBound = 320
+  static var headBound: Int { @_noLocks @inline(__always) get { 320 } }
 
   /// Gives the response: writes its head and its body into the output. A body by reference is released exactly once,
   /// whatever the result.
@@ -55,7 +55,7 @@ extension Exchange {
     if let contentType, !FieldSyntax.isFieldValue(contentType, contentTypeCount) {
       return refuse(body, mews_result(-2))
     }
-    let hasBody = ResponseWriter.statusAllowsBody(status)
+    let hasBody = ResponseWriter.statusAllowsBody(Int(status))
     let sendsBody = hasBody && body.count > 0 && exchange.pointee.head.method != .head
     let headSize = headBound &+ contentTypeCount &+ exchange.pointee.fields.count
     let isCopiedWithHead = sendsBody && !body.isReference && body.count <= BlockPool.blockSize &- headSize
@@ -114,28 +114,28 @@ extension Exchange {
     _ exchange: ExchangePointer, status: UInt32, contentType: UnsafePointer<UInt8>?, contentTypeCount: Int,
     contentLength: Int, to bytes: UnsafeMutablePointer<UInt8>
   ) -> Int {
-    var count = ResponseWriter.writeStatusLine(status, to: bytes)
+    var count = ResponseWriter.writeStatusLine(Int(status), to: bytes)
     count &+= exchange.pointee.resources.pointee.writeDate(to: bytes + count)
     if let context = exchange.pointee.context, context.pointee.isDraining { exchange.pointee.keepAlive = false }
     if !exchange.pointee.keepAlive {
-      count &+= ResponseWriter.write("Connection: close\r\n", to: bytes + count)
+      count &+= ResponseWriter.writeText("Connection: close\r\n", to: bytes + count)
     } else if exchange.pointee.head.versionMinor == 0 {
-      count &+= ResponseWriter.write("Connection: keep-alive\r\n", to: bytes + count)
+      count &+= ResponseWriter.writeText("Connection: keep-alive\r\n", to: bytes + count)
     }
     if let contentType {
-      count &+= ResponseWriter.write("Content-Type: ", to: bytes + count)
-      (bytes + count).update(from: contentType, count: contentTypeCount)
+      count &+= ResponseWriter.writeText("Content-Type: ", to: bytes + count)
+      UnsafeMutableRawPointer(bytes + count).copyMemory(from: contentType, byteCount: contentTypeCount)
       count &+= contentTypeCount
       bytes[count] = 13
       bytes[count &+ 1] = 10
       count &+= 2
     }
     if let fields = exchange.pointee.fields.bytes {
-      (bytes + count).update(from: fields, count: exchange.pointee.fields.count)
+      UnsafeMutableRawPointer(bytes + count).copyMemory(from: fields, byteCount: exchange.pointee.fields.count)
       count &+= exchange.pointee.fields.count
     }
     if contentLength >= 0 {
-      count &+= ResponseWriter.write("Content-Length: ", to: bytes + count)
+      count &+= ResponseWriter.writeText("Content-Length: ", to: bytes + count)
       count &+= ResponseWriter.writeDecimal(UInt64(truncatingIfNeeded: contentLength), to: bytes + count)
       bytes[count] = 13
       bytes[count &+ 1] = 10
@@ -146,24 +146,32 @@ extension Exchange {
     return count &+ 2
   }
 
-  /// Responds with the short plain text of an error the server found by itself: "404 Not Found: no route ...".
-  static func respondError(_ exchange: ExchangePointer, status: UInt32, reason: StaticString) {
-    withUnsafeTemporaryAllocation(of: UInt8.self, capacity: 512) { text in
+  /// Responds with the short plain text of an error the server found by itself: "404 Not Found: no route for this path".
+  public static func respondError(_ exchange: ExchangePointer, status: UInt32, reason: StaticString) {
+    let reasonCount = reason.utf8CodeUnitCount
+    withUnsafeTemporaryAllocation(of: UInt8.self, capacity: ResponseWriter.maximumStatusLine + reasonCount + 3) { text in
       guard let bytes = text.baseAddress else { return }
-      var count = ResponseWriter.writeDecimal(UInt64(status), to: bytes)
-      bytes[count] = 32
-      count += 1
-      count += ResponseWriter.writeReason(status, to: bytes + count)
-      if reason.utf8CodeUnitCount > 0 && reason.utf8CodeUnitCount < 300 {
-        count += ResponseWriter.write(": ", to: bytes + count)
-        count += ResponseWriter.write(reason, to: bytes + count)
+      // The status line without its version and its line end.
+      let version = 9
+      var count = ResponseWriter.writeStatusLine(Int(status), to: bytes) - 2
+      if reasonCount > 0 {
+        count += ResponseWriter.writeText(": ", to: bytes + count)
+        count += ResponseWriter.writeText(reason, to: bytes + count)
       }
       bytes[count] = 10
-      count += 1
       let type: StaticString = "text/plain"
       _ = respond(
         exchange, status: status, contentType: type.utf8Start, contentTypeCount: type.utf8CodeUnitCount,
-        body: ResponseBody(copying: bytes, count: count))
+        body: ResponseBody(copying: bytes + version, count: count + 1 - version))
     }
+  }
+
+  /// Adds a header field to the response. Called by the thread that runs the handler, or for the server itself.
+  public static func addField(
+    _ exchange: ExchangePointer, name: UnsafeRawBufferPointer, value: UnsafeRawBufferPointer
+  ) -> mews_result {
+    guard exchange.pointee.status == 0 else { return mews_result(MEWS_E_WRONG_STATE) }
+    let cache = exchange.pointee.cache
+    return exchange.pointee.fields.add(name: name, value: value, arena: &exchange.pointee.arena, cache: cache)
   }
 }

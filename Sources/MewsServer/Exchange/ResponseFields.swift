@@ -1,5 +1,4 @@
 import CMews
-import Glibc
 import MewsCore
 
 /// The header fields a handler adds to its response, serialized as they are added into memory of the exchange's arena.
@@ -21,26 +20,30 @@ public struct ResponseFields {
   }
 
   mutating func add(
-    name: UnsafePointer<UInt8>, _ nameCount: Int, value: UnsafePointer<UInt8>, _ valueCount: Int, arena: inout Arena,
-    cache: BlockCache
+    name: UnsafeRawBufferPointer, value: UnsafeRawBufferPointer, arena: inout Arena, cache: BlockCache
   ) -> mews_result {
-    guard FieldSyntax.isToken(name, nameCount), FieldSyntax.isFieldValue(value, valueCount),
-      !FieldSyntax.isReserved(name, nameCount)
+    guard name.count <= Self.limit, value.count <= Self.limit else { return mews_result(MEWS_E_LIMIT) }
+    // An empty value has no address, and needs none.
+    guard let nameBytes = name.baseAddress?.assumingMemoryBound(to: UInt8.self) else {
+      return mews_result(MEWS_E_INVALID_ARGUMENT)
+    }
+    let valueBytes = value.baseAddress?.assumingMemoryBound(to: UInt8.self) ?? nameBytes
+    guard FieldSyntax.isToken(nameBytes, name.count), FieldSyntax.isFieldValue(valueBytes, value.count),
+      !FieldSyntax.isReserved(nameBytes, name.count)
     else { return mews_result(MEWS_E_INVALID_ARGUMENT) }
-    guard nameCount < Self.limit, valueCount < Self.limit, count + nameCount + valueCount + 4 <= Self.limit else {
-      return mews_result(MEWS_E_LIMIT)
-    }
-    let needed = count + nameCount + valueCount + 4
-    if needed > capacity {
-      let grown = max(256, needed * 2)
-      guard let memory = arena.allocate(grown, from: cache) else { return mews_result(MEWS_E_NO_MEMORY) }
-      let moved = memory.bindMemory(to: UInt8.self, capacity: grown)
-      if let bytes { moved.update(from: bytes, count: count) }
-      bytes = moved
-      capacity = grown
-    }
+    let needed = count + name.count + value.count + ResponseWriter.headerOverhead
+    guard needed <= Self.limit else { return mews_result(MEWS_E_LIMIT) }
+    if needed > capacity && !grow(to: max(256, needed * 2), &arena, cache) { return mews_result(MEWS_E_NO_MEMORY) }
     guard let bytes else { return mews_result(MEWS_E_NO_MEMORY) }
-    count += ResponseWriter.writeHeader(name, nameCount, value, valueCount, to: bytes + count)
+    count += ResponseWriter.writeHeader(nameBytes, name.count, valueBytes, value.count, to: bytes + count)
     return mews_result(MEWS_OK)
+  }
+
+  private mutating func grow(to size: Int, _ arena: inout Arena, _ cache: BlockCache) -> Bool {
+    guard let memory = arena.allocate(size, from: cache)?.bindMemory(to: UInt8.self, capacity: size) else { return false }
+    if let bytes { memory.update(from: bytes, count: count) }
+    bytes = memory
+    capacity = size
+    return true
   }
 }

@@ -171,7 +171,7 @@ extension Exchange {
   @_noLocks
   static func prepareForWorker(_ exchange: ExchangePointer) {
     exchange.pointee.output = withUnsafeMutablePointer(to: &exchange.pointee.response) { $0 }
-    exchange.pointee.packet.action = { packet in runOnWorker(Exchange.of(packet)) }
+    exchange.pointee.packet.action = { packet in Exchange.runOnWorker(Exchange.of(packet)) }
   }
 
   private static func runOnWorker(_ exchange: ExchangePointer) {

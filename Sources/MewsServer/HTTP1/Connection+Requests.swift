@@ -94,7 +94,7 @@ extension Connection {
     if result.isIncomplete { return false }
     exchange.pointee.base = base
     if result.isFailed {
-      return refuse(connection, exchange, status: UInt32(result.error.status), reason: result.error.reason)
+      return refuse(connection, exchange, result.error)
     }
     exchange.pointee.keepAlive = head.pointee.keepAlive
     return headIsRead(connection, exchange, headCount: result.consumed)
@@ -203,8 +203,11 @@ extension Connection {
       if exchange.pointee.bodyCount > limit {
         return refuse(connection, exchange, status: 413, reason: "the body is larger than the server takes")
       }
-      if result.isFailed { return refuse(connection, exchange, status: UInt32(result.error.status), reason: result.error.reason) }
-      if result.isComplete {
+      switch result.state {
+      case .needsMore, .outputFull: continue
+      case .failed:
+        return refuse(connection, exchange, result.error)
+      case .complete:
         exchange.pointee.body = UnsafePointer(exchange.pointee.bodyBuffer)
         return dispatch(connection, exchange)
       }
@@ -223,6 +226,15 @@ extension Connection {
     withUnsafeMutablePointer(to: &connection.pointee.output) { exchange.pointee.output = $0 }
     _unsafePerformance { Exchange.respondError(exchange, status: status, reason: reason) }
     return finish(connection, exchange)
+  }
+
+  @_noLocks @inline(never)
+  private static func refuse(
+    _ connection: ConnectionPointer, _ exchange: ExchangePointer, _ error: RequestError
+  ) -> Bool {
+    _unsafePerformance {
+      refuse(connection, exchange, status: UInt32(truncatingIfNeeded: error.status), reason: error.reason)
+    }
   }
 
   /// Memory is exhausted: this connection is the one to go.

@@ -57,8 +57,9 @@ public struct SocketAddress: Sendable, Equatable {
       pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) { getsockname(descriptor, $0, &size) }
     }
     guard result == 0 else { throw SystemError(call: "getsockname", code: errno) }
+    let family = Int32(storage.ss_family)
     return withUnsafeBytes(of: &storage) { bytes in
-      if Int32(storage.ss_family) == AF_INET6 {
+      if family == AF_INET6 {
         let address = bytes.loadUnaligned(as: sockaddr_in6.self)
         let host = withUnsafeBytes(of: address.sin6_addr) { Array($0) }
         return SocketAddress(ipv6: host, port: UInt16(bigEndian: address.sin6_port))

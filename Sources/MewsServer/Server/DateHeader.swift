@@ -2,8 +2,8 @@ import MewsCore
 
 /// The Server and Date fields of every response of one thread, made anew when the second changes.
 public struct DateHeader {
-  private static let server: StaticString = "Server: Mews\r\nDate: "
-  static let count = 14 + 6 + 29 + 2
+  private static var server: StaticString { @_noLocks get { "Server: Mews\r\nDate: " } }
+  static var count: Int { @_noLocks @inline(__always) get { 14 + 6 + 29 + 2 } }
 
   private var bytes = InlineArray<64, UInt8>(repeating: 0)
   private var second = Int64.min
@@ -27,7 +27,7 @@ public struct DateHeader {
     second = now
     withUnsafeMutableBytes(of: &bytes) { place in
       guard let target = place.baseAddress?.assumingMemoryBound(to: UInt8.self) else { return }
-      var count = ResponseWriter.write(Self.server, to: target)
+      var count = ResponseWriter.writeText(Self.server, to: target)
       count &+= HTTPDate.write(secondsSince1970: now, to: target + count)
       target[count] = 13
       target[count &+ 1] = 10

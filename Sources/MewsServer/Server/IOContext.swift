@@ -35,8 +35,6 @@ public struct IOContext {
   /// Exchanges that are read or run. Those that only tokens hold do not count.
   public var exchangeCount: Int
   var freeExchanges: ExchangePointer?
-  /// The rows of exchanges this context took from the directory.
-  private var chunks: [ExchangePointer]
 
   /// Packets of this pass for the port.
   var firstPacket: PacketPointer?
@@ -44,7 +42,8 @@ public struct IOContext {
   var packetCount: Int
 
   var life: UnsafeMutablePointer<ServerLife.State>?
-  var listeners: [ListenerPointer]
+  /// What is no plain data, out of the hot path's way.
+  let belongings: Unmanaged<IOContextBelongings>
   /// Posted once each, to begin to drain and to cut off what is left.
   var drainPacket: Packet
   var abortPacket: Packet
@@ -68,12 +67,11 @@ public struct IOContext {
     connectionCount = 0
     exchangeCount = 0
     freeExchanges = nil
-    chunks = []
     firstPacket = nil
     lastPacket = nil
     packetCount = 0
     life = nil
-    listeners = []
+    belongings = Unmanaged.passRetained(IOContextBelongings())
     drainPacket = Packet()
     abortPacket = Packet()
     portNode = PortNode()
@@ -89,15 +87,22 @@ public struct IOContext {
 
   /// Frees what the context owns. Its thread has ended.
   public mutating func destroy() {
-    for chunk in chunks {
+    for chunk in belongings.takeUnretainedValue().chunks {
       for index in 0..<ExchangeDirectory.chunkCount { Exchange.reset(chunk + index) }
       ExchangeDirectory.returnChunk(chunk)
     }
-    chunks = []
     freeExchanges = nil
+    belongings.release()
     draining.deallocate()
     log.release()
   }
+}
+
+/// What a context holds that has reference counts; the context itself stays plain data.
+final class IOContextBelongings {
+  /// The rows of exchanges this context took from the directory.
+  var chunks: [ExchangePointer] = []
+  var listeners: [ListenerPointer] = []
 }
 
 /// A node of the pass's end that knows its context.
@@ -149,7 +154,7 @@ extension IOContext {
       exchange.pointee.next = context.pointee.freeExchanges
       context.pointee.freeExchanges = exchange
     }
-    context.pointee.chunks.append(chunk)
+    context.pointee.belongings._withUnsafeGuaranteedRef { $0.chunks.append(chunk) }
     return true
   }
 
@@ -193,7 +198,7 @@ extension IOContext {
   /// Starts to drain: takes no more connections, closes the idle ones, and the others after their response. The thread ends
   /// with the last of them.
   static func drain(_ context: IOContextPointer) {
-    for listener in context.pointee.listeners { Listener.close(listener) }
+    for listener in context.pointee.belongings.takeUnretainedValue().listeners { Listener.close(listener) }
     shim_store_relaxed(context.pointee.draining, 1)
     forEachConnection(context) { if $0.pointee.isIdle { $0.pointee.transport.abort($0) } }
     checkDrained(context)

@@ -69,7 +69,7 @@ extension Server {
   static func ioThreadDidStart(_ argument: UnsafeMutableRawPointer?) {
     guard let context = argument?.assumingMemoryBound(to: IOContext.self) else { return }
     ThreadContext.current?.pointee.cache = UnsafeMutableRawPointer(context.pointee.resources)
-    for listener in context.pointee.listeners {
+    for listener in context.pointee.belongings.takeUnretainedValue().listeners {
       let error = Listener.open(listener)
       guard error != 0 else { continue }
       context.pointee.log._withUnsafeGuaranteedRef {

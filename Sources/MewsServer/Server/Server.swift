@@ -115,7 +115,7 @@ public final class Server: @unchecked Sendable {
       let listener = ListenerPointer.allocate(capacity: 1)
       listener.initialize(to: Listener(descriptor: socket.descriptor, context: context))
       listeners.append(listener)
-      context.pointee.listeners.append(listener)
+      context.pointee.belongings._withUnsafeGuaranteedRef { $0.listeners.append(listener) }
     }
     return context
   }
