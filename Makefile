@@ -37,6 +37,8 @@ SWIFT_BUILD     = swift build --quiet -c release
 .DELETE_ON_ERROR:
 .SECONDEXPANSION:
 MAKEFLAGS += --no-print-directory
+# SwiftPM takes a C compiler from the environment as its own, and can use no other than clang.
+unexport CC CXX CFLAGS CXXFLAGS LDFLAGS
 
 ## -- Everyday ---------------------------------------------------------------------------------------------------------
 
