@@ -4,8 +4,8 @@ import PackageDescription
 
 let strict: [SwiftSetting] = [.enableExperimentalFeature("Lifetimes")]
 
-// As in the package of Mews itself: the Swift runtime goes into the plugin, nothing but the entry function comes out of it,
-// and a name that libmews does not have fails when the plugin is linked, not when it is loaded.
+// As in the package of Mews itself: the Swift runtime goes into the plugin, nothing but the entry function comes out of
+// it, and a name that libmews does not have fails when the plugin is linked, not when it is loaded.
 let pluginLink: LinkerSetting = .unsafeFlags([
   "-use-ld=lld", "-static-stdlib", "-no-toolchain-stdlib-rpath",
   "-Xlinker", "--version-script=\(Context.packageDirectory)/Sources/MewsKitEntry/plugin.map",
