@@ -113,9 +113,9 @@ fuzz: setup ## fuzz the parsers for SECONDS (60)
 
 .PHONY: sanitize-address sanitize-thread
 sanitize-address: setup ## run the unit tests under the address sanitizer
-	swift test --disable-xctest --sanitize=address --scratch-path '$(SCRATCH)/sanitize-address'
+	@swift test --disable-xctest --sanitize=address --scratch-path '$(SCRATCH)/sanitize-address'
 sanitize-thread: setup ## run the unit tests under the thread sanitizer
-	swift test --disable-xctest --sanitize=thread --scratch-path '$(SCRATCH)/sanitize-thread'
+	@swift test --disable-xctest --sanitize=thread --scratch-path '$(SCRATCH)/sanitize-thread'
 
 ## -- Parts of the build -----------------------------------------------------------------------------------------------
 
