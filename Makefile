@@ -37,6 +37,8 @@ SWIFT_BUILD     = swift build --quiet -c release
 .DELETE_ON_ERROR:
 .SECONDEXPANSION:
 MAKEFLAGS += --no-print-directory
+# SwiftPM takes a C compiler from the environment as its own, and can use no other than clang.
+unexport CC CXX CFLAGS CXXFLAGS LDFLAGS
 
 ## -- Everyday ---------------------------------------------------------------------------------------------------------
 
@@ -111,9 +113,9 @@ fuzz: setup ## fuzz the parsers for SECONDS (60)
 
 .PHONY: sanitize-address sanitize-thread
 sanitize-address: setup ## run the unit tests under the address sanitizer
-	swift test --disable-xctest --sanitize=address --scratch-path '$(SCRATCH)/sanitize-address'
+	@swift test --disable-xctest --sanitize=address --scratch-path '$(SCRATCH)/sanitize-address'
 sanitize-thread: setup ## run the unit tests under the thread sanitizer
-	swift test --disable-xctest --sanitize=thread --scratch-path '$(SCRATCH)/sanitize-thread'
+	@swift test --disable-xctest --sanitize=thread --scratch-path '$(SCRATCH)/sanitize-thread'
 
 ## -- Parts of the build -----------------------------------------------------------------------------------------------
 

@@ -51,8 +51,10 @@ let package = Package(
       linkerSettings: [
         .unsafeFlags([
           "-use-ld=lld", "-static-stdlib", "-Xlinker", "--version-script=\(library)/mews.map",
-          "-Xlinker", "-soname=libmews.so.0", "-Xlinker", "-z", "-Xlinker", "defs",
-        ])
+          "-Xlinker", "-soname=libmews.so.0",
+        ]),
+        // Not in debug builds: the functions of a sanitizer are in the program and not in the library.
+        .unsafeFlags(["-Xlinker", "-z", "-Xlinker", "defs"], .when(configuration: .release)),
       ]),
     .systemLibrary(name: "CMewsKit", path: "Sources/CMewsKit"),
     .target(
