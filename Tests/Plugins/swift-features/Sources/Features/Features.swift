@@ -17,7 +17,7 @@ final class Features: Plugin {
     try host.schedule(after: .seconds(3600)) { [self] in ticks.withLock { $0 += 1000 } }.cancel()
   }
 
-  func addRoutes(to routes: borrowing Routes) {
+  func addRoutes(to routes: Routes) {
     addRequestRoutes(to: routes)
     addLanguageRoutes(to: routes)
     addErrorRoutes(to: routes)
@@ -29,7 +29,7 @@ final class Features: Plugin {
   }
 
   /// What a request holds and a response can be.
-  private func addRequestRoutes(to routes: borrowing Routes) {
+  private func addRequestRoutes(to routes: Routes) {
     routes.get("/features/request/{name}/{path...}") { request in
       let fields = request.headers.fields.map { "\($0.name)=\($0.value)" }.joined(separator: ";")
       return .text(
@@ -63,7 +63,7 @@ final class Features: Plugin {
   }
 
   /// Classes, generics, dictionaries, casts and the host's services.
-  private func addLanguageRoutes(to routes: borrowing Routes) {
+  private func addLanguageRoutes(to routes: Routes) {
     routes.post("/features/words") { [words] request in
       let text = request.withBody { String(decoding: $0, as: UTF8.self) }
       for word in text.split(separator: " ") { words.add(String(word)) }
@@ -81,7 +81,7 @@ final class Features: Plugin {
   }
 
   /// What becomes of errors.
-  private func addErrorRoutes(to routes: borrowing Routes) {
+  private func addErrorRoutes(to routes: Routes) {
     routes.get("/features/throws") { _ in throw Refusal(reason: "on purpose") }
     routes.get("/features/teapot") { _ in throw HTTPError(418, "short and stout") }
     routes.get("/features/bad-header") { _ in Response.text("x").header("", "empty name") }
@@ -92,7 +92,7 @@ final class Features: Plugin {
   }
 
   /// Asynchronous handlers, and an actor they share.
-  private func addAsyncRoutes(to routes: borrowing Routes) {
+  private func addAsyncRoutes(to routes: Routes) {
     routes.post("/features/async/{name}") { [visitors] request in
       let number = await visitors.enter(request.parameters["name"] ?? "-")
       async let doubled = double(number)
