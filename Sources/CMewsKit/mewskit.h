@@ -9,22 +9,21 @@
 
 #include "../../Include/mews/mews.h"
 
-/* More of one message than this is cut off. */
+/* More of one message than this is cut off: printf's precision is an int. */
 #define MEWSKIT_MESSAGE_MAX 65536
 
-static inline int mewskit_message_length(size_t length) {
-    return length < MEWSKIT_MESSAGE_MAX ? (int)length : MEWSKIT_MESSAGE_MAX;
+static inline int mewskit_message_length(mews_text text) {
+    return text.length < MEWSKIT_MESSAGE_MAX ? (int)text.length : MEWSKIT_MESSAGE_MAX;
 }
 
 /* mews_log with text of a known length. */
-static inline void mewskit_log(
-    mews_plugin *MEWS_NONNULL self, mews_level level, const char *MEWS_NULLABLE text, size_t length) {
-    mews_log(self, level, "%.*s", mewskit_message_length(length), text != NULL ? text : "");
+static inline void mewskit_log(mews_plugin *MEWS_NONNULL self, mews_level level, mews_text text) {
+    mews_log(self, level, "%.*s", mewskit_message_length(text), text.data != NULL ? text.data : "");
 }
 
 /* mews_fail with text of a known length. */
-static inline mews_result mewskit_fail(mews_plugin *MEWS_NONNULL self, const char *MEWS_NULLABLE text, size_t length) {
-    return mews_fail(self, "%.*s", mewskit_message_length(length), text != NULL ? text : "");
+static inline mews_result mewskit_fail(mews_plugin *MEWS_NONNULL self, mews_text text) {
+    return mews_fail(self, "%.*s", mewskit_message_length(text), text.data != NULL ? text.data : "");
 }
 
 /* What the compiler makes of "@main": it calls the main function of the plugin's type, which MewsKit supplies. */

@@ -59,7 +59,7 @@ final class AsyncRoute: Sendable {
       }
     }
     do {
-      try outcome.wait().get().send(to: exchange)
+      try outcome.wait().send(to: exchange)
       return .ok
     } catch {
       return ErrorResponse.send(error, to: exchange, route: name, host: host)
@@ -81,35 +81,35 @@ private final class Outcome: @unchecked Sendable {
     semaphore.deallocate()
   }
 
-  func finish(_ result: Result<Response, any Error>) {
-    self.result = result
+  func finish(_ result: consuming Result<Response, any Error>) {
+    self.result = consume result
     sem_post(semaphore)
   }
 
-  func wait() -> Result<Response, any Error> {
+  func wait() throws -> Response {
     while sem_wait(semaphore) != 0 && errno == EINTR {}
-    return result ?? .failure(CancellationError())
+    switch result.take() {
+    case .some(let result): return try result.get()
+    case .none: throw CancellationError()
+    }
   }
 }
 
 /// What the client and the log get when a handler throws.
 enum ErrorResponse {
   static func send(_ error: any Error, to exchange: OpaquePointer, route: String, host: Host) -> mews_result {
-    if let error = error as? HTTPError {
-      return send(.text("\(error.message)\n", status: error.status), to: exchange, route: route, host: host)
-    }
-    host.log(.error, "\(route): \(error)")
-    return send(.text("Internal Server Error\n", status: .internalServerError), to: exchange, route: route, host: host)
-  }
-
-  private static func send(_ response: Response, to exchange: OpaquePointer, route: String, host: Host) -> mews_result {
     do {
-      try response.send(to: exchange)
-    } catch let error as MewsError where error.code == .wrongState {
+      if let error = error as? HTTPError {
+        try Response.text("\(error.message)\n", status: error.status).send(to: exchange)
+      } else {
+        host.log(.error, "\(route): \(error)")
+        try Response.text("Internal Server Error\n", status: .internalServerError).send(to: exchange)
+      }
+    } catch let failure as MewsError where failure.code == .wrongState {
       // A response was given before the handler failed; that one counts.
       return .ok
-    } catch {
-      host.log(.error, "\(route): \(error)")
+    } catch let failure {
+      host.log(.error, "\(route): \(failure)")
       return .failed
     }
     return .ok

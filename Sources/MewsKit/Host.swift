@@ -50,19 +50,18 @@ public final class Host: Sendable {
   }
 
   /// Writes a line to the host's log, under the plugin's name. Line breaks in it are escaped.
-  public func log(_ level: Level = .info, _ message: String) {
-    var message = message
-    message.withUTF8 { bytes in
-      bytes.withMemoryRebound(to: CChar.self) { mewskit_log(plugin, level.code, $0.baseAddress, $0.count) }
-    }
+  public func log(_ level: Level, _ message: String) {
+    message.withUTF8Bytes { mewskit_log(plugin, level.code, mews_text($0)) }
+  }
+
+  /// Writes a line at the level `info`.
+  public func log(_ message: String) {
+    log(.info, message)
   }
 
   /// Says why the start fails; the host shows it with the file's name.
   func fail(_ message: String) -> mews_result {
-    var message = message
-    return message.withUTF8 { bytes in
-      bytes.withMemoryRebound(to: CChar.self) { mewskit_fail(plugin, $0.baseAddress, $0.count) }
-    }
+    message.withUTF8Bytes { mewskit_fail(plugin, mews_text($0)) }
   }
 
   // MARK: Place

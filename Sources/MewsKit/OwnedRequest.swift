@@ -80,7 +80,8 @@ enum FormDecoder {
   static func firstValue(of name: String, in text: String) -> String? {
     for pair in text.utf8.split(separator: UInt8(ascii: "&")) {
       let equals = pair.firstIndex(of: UInt8(ascii: "=")) ?? pair.endIndex
-      if decode(pair[..<equals]) == name {
+      // Byte by byte: "==" would also find a name that is spelled with other scalars.
+      if decode(pair[..<equals]).utf8.elementsEqual(name.utf8) {
         return decode(pair[equals...].dropFirst())
       }
     }

@@ -11,7 +11,7 @@ import Synchronization
 /// struct Hello: Plugin {
 ///   init(host: Host) {}
 ///
-///   func addRoutes(to routes: borrowing Routes) {
+///   func addRoutes(to routes: Routes) {
 ///     routes.get("/hello/{name}") { request in
 ///       .text("Hello, \(request.parameters["name"] ?? "stranger")!\n")
 ///     }
@@ -26,7 +26,7 @@ public protocol Plugin: Sendable {
   init(host: Host) throws
 
   /// Called once after `init`: registers what the plugin answers. An error thrown here refuses the plugin.
-  func addRoutes(to routes: borrowing Routes) throws
+  func addRoutes(to routes: Routes) throws
 
   /// Called once when the host stops, after the last handler and timer has returned. Does nothing unless implemented.
   func stop()

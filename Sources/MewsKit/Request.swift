@@ -1,10 +1,11 @@
 import CMews
 
-/// One request, as a handler sees it. It is borrowed: the compiler lets nobody keep it, so every view into it is valid as
+/// One request, as a handler sees it. The compiler lets neither it nor a view into it leave the handler, so each is valid as
 /// long as it can be named. ``owned(parameters:)`` makes a copy that can be kept.
-public struct Request: ~Copyable {
+public struct Request: ~Escapable {
   let exchange: OpaquePointer
 
+  @_lifetime(immortal)
   init(_ exchange: OpaquePointer) {
     self.exchange = exchange
   }
@@ -23,22 +24,22 @@ public struct Request: ~Copyable {
 
   /// The path parameters: what the path held in the places of `{name}` and `{name...}`.
   public var parameters: PathParameters {
-    @_lifetime(borrow self) get { _overrideLifetime(PathParameters(exchange), borrowing: self) }
+    @_lifetime(copy self) get { _overrideLifetime(PathParameters(exchange), copying: self) }
   }
 
   /// The query parameters.
   public var query: QueryParameters {
-    @_lifetime(borrow self) get { _overrideLifetime(QueryParameters(exchange), borrowing: self) }
+    @_lifetime(copy self) get { _overrideLifetime(QueryParameters(exchange), copying: self) }
   }
 
   /// The header fields.
   public var headers: RequestHeaders {
-    @_lifetime(borrow self) get { _overrideLifetime(RequestHeaders(exchange), borrowing: self) }
+    @_lifetime(copy self) get { _overrideLifetime(RequestHeaders(exchange), copying: self) }
   }
 
   /// The whole body, where the server has it: no copy. A request without one has 0 bytes.
   public var body: RawSpan {
-    @_lifetime(borrow self) get { _overrideLifetime(RawSpan(_unsafeBytes: bodyBytes), borrowing: self) }
+    @_lifetime(copy self) get { _overrideLifetime(RawSpan(_unsafeBytes: bodyBytes), copying: self) }
   }
 
   /// The body for functions that take a buffer. The pointer must not leave the closure.

@@ -3,12 +3,12 @@ import CMews
 /// What a handler answers with.
 ///
 /// Date, Server and Content-Length are the host's business. The response to HEAD is sent without its body.
-public struct Response: Sendable {
+public struct Response: ~Copyable, Sendable {
   /// 200 to 599.
   public var status: Status
 
   /// The Content-Type field; nil for none.
-  public var contentType: String?
+  public var contentType: ContentType?
 
   /// More fields, sent in this order, repeated names repeatedly. Content-Length, Transfer-Encoding, Connection, Date and
   /// Server are the host's own and are refused, as are names that are no token and values with control characters.
@@ -34,7 +34,7 @@ public struct Response: Sendable {
   }
 
   /// Makes a response.
-  public init(_ status: Status = .ok, contentType: String? = nil, headers: [Header] = [], body: Body = .empty) {
+  public init(_ status: Status = .ok, contentType: ContentType? = nil, headers: [Header] = [], body: Body = .empty) {
     self.status = status
     self.contentType = contentType
     self.headers = headers
@@ -43,21 +43,21 @@ public struct Response: Sendable {
 
   /// Plain text in UTF-8.
   public static func text(_ text: String, status: Status = .ok) -> Response {
-    Response(status, contentType: "text/plain; charset=utf-8", body: .text(text))
+    Response(status, contentType: .plainText, body: .text(text))
   }
 
   /// HTML in UTF-8.
   public static func html(_ text: String, status: Status = .ok) -> Response {
-    Response(status, contentType: "text/html; charset=utf-8", body: .text(text))
+    Response(status, contentType: .html, body: .text(text))
   }
 
   /// JSON that was made elsewhere.
   public static func json(_ text: String, status: Status = .ok) -> Response {
-    Response(status, contentType: "application/json", body: .text(text))
+    Response(status, contentType: .json, body: .text(text))
   }
 
   /// Bytes of a type.
-  public static func bytes(_ bytes: [UInt8], contentType: String, status: Status = .ok) -> Response {
+  public static func bytes(_ bytes: [UInt8], contentType: ContentType, status: Status = .ok) -> Response {
     Response(status, contentType: contentType, body: .bytes(bytes))
   }
 
@@ -72,7 +72,7 @@ public struct Response: Sendable {
   }
 
   /// The same response with one more header field.
-  public func header(_ name: String, _ value: String) -> Response {
+  public consuming func header(_ name: String, _ value: String) -> Response {
     var response = self
     response.headers.append(Header(name, value))
     return response
@@ -85,19 +85,20 @@ extension Request {
   ///
   /// ```swift
   /// routes.post("/echo") { request in
-  ///   try request.respond(contentType: "application/octet-stream", copying: request.body)
+  ///   try request.respond(contentType: .octetStream, copying: request.body)
   /// }
   /// ```
   ///
   /// - Throws: ``MewsError`` when a field is refused, memory is exhausted, or a response was given before.
   public func respond(
-    _ status: Status = .ok, contentType: String? = nil, headers: [Header] = [], copying body: RawSpan
+    _ status: Status = .ok, contentType: ContentType? = nil, headers: [Header] = [], copying body: RawSpan
   ) throws -> Response {
-    let head = Response(status, contentType: contentType, headers: headers, body: .given)
-    try head.addHeaders(to: exchange)
-    let result = body.withUnsafeBytes { head.respond(exchange, copying: $0) }
+    try Response.add(headers, to: exchange)
+    let result = withOptionalCString(contentType) { type in
+      body.withUnsafeBytes { mews_respond(exchange, status.rawValue, type, $0.baseAddress, $0.count) }
+    }
     guard result == .ok else { throw MewsError(result, "response") }
-    return head
+    return Response(status, contentType: contentType, headers: headers, body: .given)
   }
 }
 
@@ -105,68 +106,80 @@ extension Request {
 
 extension Response {
   /// Gives the response to the host.
-  func send(to exchange: OpaquePointer) throws {
-    if !headers.isEmpty { try addHeaders(to: exchange) }
+  borrowing func send(to exchange: OpaquePointer) throws {
+    if !headers.isEmpty { try Response.add(headers, to: exchange) }
     let result = sendBody(to: exchange)
     guard result == .ok else { throw MewsError(result, "response") }
   }
 
-  fileprivate func addHeaders(to exchange: OpaquePointer) throws {
-    for header in headers {
-      let result = header.name.withBorrowedText { name in
-        header.value.withBorrowedText { value in mews_response_header_text(exchange, name, value) }
-      }
-      guard result == .ok else { throw MewsError(result, "response header \(header.name)") }
-    }
-  }
-
-  private func sendBody(to exchange: OpaquePointer) -> mews_result {
+  /// The head and the body go apart into the calls below, so that nothing of the response is copied or retained for them.
+  private borrowing func sendBody(to exchange: OpaquePointer) -> mews_result {
+    let status = status.rawValue
     switch body {
-    case .empty:
-      return respond(exchange, copying: UnsafeRawBufferPointer(start: nil, count: 0))
-    case .text(var text):
-      return text.withUTF8 { respond(exchange, copying: UnsafeRawBufferPointer($0)) }
-    case .bytes(let bytes):
-      return bytes.withUnsafeBytes { respond(exchange, copying: $0) }
     case .constant(let literal):
-      return respond(exchange, referring: literal)
-    case .shared(let bytes):
-      return withContentType { type in
-        mews_respond_reference(
-          exchange, status.rawValue, type, bytes.start, bytes.count, SharedBytes.release, bytes.retained())
+      return withOptionalCString(contentType) { Response.give(exchange, status, $0, literal) }
+    case .text(let text):
+      return withOptionalCString(contentType) { type in
+        text.withUTF8Bytes { mews_respond(exchange, status, type, $0.baseAddress, $0.count) }
       }
+    case .bytes(let bytes):
+      return withOptionalCString(contentType) { type in
+        bytes.withUnsafeBytes { mews_respond(exchange, status, type, $0.baseAddress, $0.count) }
+      }
+    case .shared(let bytes):
+      return withOptionalCString(contentType) { type in
+        mews_respond_reference(
+          exchange, status, type, bytes.start, bytes.count, SharedBytes.release, bytes.retained())
+      }
+    case .empty:
+      return withOptionalCString(contentType) { mews_respond(exchange, status, $0, nil, 0) }
     case .given:
       return .ok
     }
   }
 
-  fileprivate func respond(_ exchange: OpaquePointer, copying bytes: UnsafeRawBufferPointer) -> mews_result {
-    withContentType { mews_respond(exchange, status.rawValue, $0, bytes.baseAddress, bytes.count) }
-  }
-
-  private func respond(_ exchange: OpaquePointer, referring literal: StaticString) -> mews_result {
-    // A literal of one scalar has no storage of its own.
+  private static func give(
+    _ exchange: OpaquePointer, _ status: UInt32, _ type: UnsafePointer<CChar>?, _ literal: StaticString
+  ) -> mews_result {
+    // A literal of one scalar may have no storage of its own.
     guard literal.hasPointerRepresentation else {
-      return literal.withUTF8Buffer { respond(exchange, copying: UnsafeRawBufferPointer($0)) }
+      return literal.withUTF8Buffer { mews_respond(exchange, status, type, $0.baseAddress, $0.count) }
     }
-    return withContentType {
-      mews_respond_reference(
-        exchange, status.rawValue, $0, literal.utf8Start, literal.utf8CodeUnitCount, nil, nil)
-    }
+    return mews_respond_reference(
+      exchange, status, type, literal.utf8Start, literal.utf8CodeUnitCount, nil, nil)
   }
 
-  private func withContentType(_ use: (UnsafePointer<CChar>?) -> mews_result) -> mews_result {
-    guard let contentType else { return use(nil) }
-    return contentType.withCString(use)
+  fileprivate static func add(_ headers: [Header], to exchange: OpaquePointer) throws {
+    for header in headers {
+      let result = header.name.withUTF8Bytes { name in
+        header.value.withUTF8Bytes { value in
+          mews_response_header_text(exchange, mews_text(name), mews_text(value))
+        }
+      }
+      guard result == .ok else { throw MewsError(result, "response header \(header.name)") }
+    }
   }
 }
 
+@inline(__always)
+private func withOptionalCString(
+  _ type: ContentType?, _ use: (UnsafePointer<CChar>?) -> mews_result
+) -> mews_result {
+  guard let type else { return use(nil) }
+  return type.withCString(use)
+}
+
 extension String {
-  /// The text as the header's type, valid during the call.
-  fileprivate func withBorrowedText<Result>(_ use: (mews_text) -> Result) -> Result {
+  /// The text's bytes, during the call.
+  func withUTF8Bytes<Result>(_ use: (UnsafeRawBufferPointer) -> Result) -> Result {
     var text = self
-    return text.withUTF8 { bytes in
-      bytes.withMemoryRebound(to: CChar.self) { use(mews_text(data: $0.baseAddress, length: $0.count)) }
-    }
+    return text.withUTF8 { use(UnsafeRawBufferPointer($0)) }
+  }
+}
+
+extension mews_text {
+  /// Text that is borrowed from bytes.
+  init(_ bytes: UnsafeRawBufferPointer) {
+    self.init(data: bytes.baseAddress?.assumingMemoryBound(to: CChar.self), length: bytes.count)
   }
 }

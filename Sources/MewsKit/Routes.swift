@@ -25,15 +25,16 @@ public enum Execution: Sendable {
 ///
 /// A route that cannot be registered, because its pattern is malformed or another plugin has it, refuses the plugin: nothing
 /// needs to be checked here.
-public struct Routes: ~Copyable {
+public struct Routes: ~Escapable {
   /// Answers one request. Calls for different requests run at the same time on several threads.
-  public typealias Handler = @Sendable (borrowing Request) throws -> Response
+  public typealias Handler = @Sendable (Request) throws -> Response
 
   /// Answers one request and may suspend; it gets a copy of the request, because it may continue on any thread.
   public typealias AsyncHandler = @Sendable (OwnedRequest) async throws -> Response
 
   private let registration: Registration
 
+  @_lifetime(immortal)
   init(_ registration: Registration) {
     self.registration = registration
   }

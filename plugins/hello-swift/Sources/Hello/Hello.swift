@@ -5,7 +5,7 @@ import MewsKit
 struct Hello: Plugin {
   init(host: Host) {}
 
-  func addRoutes(to routes: borrowing Routes) {
+  func addRoutes(to routes: Routes) {
     routes.get("/swift/hello/{name}") { request in
       .text("Hello, \(request.parameters["name"] ?? "stranger")!\n")
     }
