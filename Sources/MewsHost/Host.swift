@@ -6,8 +6,8 @@ import MewsServer
 /// How a host is set up, above its server.
 public struct HostOptions: Sendable {
   public var server = ServerOptions()
-  /// Settings by plugin and key.
-  public var settings: [String: [String: String]] = [:]
+  /// What --set gave, in the order given.
+  public var settings: [PluginSetting] = []
   /// The number of this worker process.
   public var processIndex: UInt32 = 0
 
@@ -28,10 +28,10 @@ public final class Host: @unchecked Sendable {
   /// Plugins whose start failed: their code stays mapped and may still hold their handle.
   var refusedPlugins: [Plugin] = []
   var router = Router()
-  let settings: [String: [String: String]]
+  private let settings: [PluginSetting]
   let runtime = SwiftRuntime()
   private let dispatch = RouteDispatch()
-  private(set) var isStarted = false
+  public private(set) var isStarted = false
   /// The details of the last error, for the C interface.
   public var lastError = "" { didSet { lastErrorText = CText(lastError) } }
   private var lastErrorText = CText("")
@@ -48,6 +48,13 @@ public final class Host: @unchecked Sendable {
     let plugin = Plugin(name: "program", version: "", file: nil, index: -1, host: self, settings: [:])
     plugin.phase = .starting
     return plugin
+  }
+
+  /// The settings of one plugin; of two for one key, the later counts.
+  func settings(forPlugin name: String) -> [String: String] {
+    var result: [String: String] = [:]
+    for setting in settings { if let key = setting.key(forPlugin: name) { result[key] = setting.value } }
+    return result
   }
 
   /// The last error as a C string, valid until the next one.
@@ -91,9 +98,12 @@ public final class Host: @unchecked Sendable {
   }
 
   /// Frees the server, after `wait` or before the start. When a handler never returned, everything it could touch stays.
-  public func destroy() {
-    guard server.isJoined || !isStarted else { return }
+  ///
+  /// - Returns: whether it was freed.
+  public func destroy() -> Bool {
+    guard server.isJoined || !isStarted else { return false }
     server.destroy()
     dispatch.destroy()
+    return true
   }
 }

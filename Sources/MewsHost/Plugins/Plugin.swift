@@ -94,4 +94,7 @@ public struct RegisteredRoute {
   public let pattern: String
   let route: UnsafeMutablePointer<Route>
   let usesPluginState: Bool
+
+  /// How its calls are run, as it is shown.
+  var executionName: String { route.pointee.execution == UInt32(MEWS_EXECUTION_INLINE) ? "inline" : "worker" }
 }

@@ -31,7 +31,7 @@ extension Host {
     let image = try open(path)
     let plugin = Plugin(
       name: identity.name, version: identity.version, file: path, index: plugins.count, host: self,
-      settings: settings[identity.name] ?? [:])
+      settings: settings(forPlugin: identity.name))
     // The plugin's code may keep its handle, so it stays even when its start fails.
     plugins.append(plugin)
     try start(plugin, image)
@@ -40,7 +40,9 @@ extension Host {
 
   private func readIdentity(_ path: String) throws(PluginLoadError) -> PluginIdentity {
     do throws(IdentityError) {
-      return try PluginIdentity.read(path: path, host: .current)
+      let identity = try PluginIdentity.read(path: path)
+      try identity.check(against: .running, path: path)
+      return identity
     } catch {
       throw PluginLoadError(file: path, cause: error.description)
     }

@@ -25,8 +25,14 @@ struct WorkerProcess {
   static func start(_ options: RunOptions, _ sockets: [ListeningSocket]) throws(SystemError) -> WorkerProcess {
     let (mine, theirs) = try ControlChannel.pair()
     defer { theirs.close() }
-    let arguments = options.workerArguments(
-      listeners: sockets.map { ($0.descriptor, $0.url) }, controlDescriptor: theirs.descriptor, processIndex: 0)
+    var worker = WorkerOptions()
+    worker.listeners = try sockets.map { socket throws(SystemError) in
+      let address = try SocketAddress.bound(socket.descriptor)
+      return InheritedListener(
+        descriptor: socket.descriptor, url: ListenURL(host: .address(address), port: address.port))
+    }
+    worker.controlDescriptor = theirs.descriptor
+    let arguments = ["mews"] + MewsCommand.worker(options, worker).arguments
     var texts: [UnsafeMutablePointer<CChar>?] = arguments.map { strdup($0) }
     texts.append(nil)
     defer { for text in texts { free(text) } }

@@ -26,10 +26,10 @@ public struct ListeningSocket: Sendable {
       try set(descriptor, SOL_SOCKET, SO_REUSEADDR)
       // "*" binds both families with two sockets, so the IPv6 one must keep to its own.
       if address.family == AF_INET6 { try set(descriptor, Int32(IPPROTO_IPV6), IPV6_V6ONLY) }
-      let result = address.withPointer { Glibc.bind(descriptor, $0, $1) }
+      let result = address.withSocketAddress { Glibc.bind(descriptor, $0, $1) }
       guard result == 0 else { throw SystemError(call: "bind", code: errno) }
       guard listen(descriptor, backlog) == 0 else { throw SystemError(call: "listen", code: errno) }
-      return ListeningSocket(descriptor: descriptor, url: try SocketAddress.bound(descriptor).url)
+      return ListeningSocket(descriptor: descriptor, url: "http://\(try SocketAddress.bound(descriptor))")
     } catch {
       close(descriptor)
       throw error

@@ -1,56 +1,38 @@
 import Glibc
 import MewsCore
 
-/// An IPv4 or IPv6 address with a port, as the system calls want it.
-public struct SocketAddress: Sendable, Equatable {
-  public let family: Int32
-  /// 4 or 16 bytes in network order.
-  public let host: [UInt8]
-  public let port: UInt16
+/// An IP address with a port.
+public enum SocketAddress: Hashable, Sendable {
+  /// The four bytes of the address in the order in which they are written, and the port.
+  case ipv4([UInt8], port: UInt16)
+  /// The sixteen bytes of the address in the order in which they are written, and the port.
+  case ipv6([UInt8], port: UInt16)
 
-  public init(ipv4 host: [UInt8], port: UInt16) {
-    family = AF_INET
-    self.host = host
-    self.port = port
+  /// 0.0.0.0: every IPv4 address of the machine.
+  public static func everyIPv4(port: UInt16) -> SocketAddress { .ipv4([0, 0, 0, 0], port: port) }
+  /// [::]: every IPv6 address of the machine.
+  public static func everyIPv6(port: UInt16) -> SocketAddress { .ipv6([UInt8](repeating: 0, count: 16), port: port) }
+  /// 127.0.0.1.
+  public static func loopbackIPv4(port: UInt16) -> SocketAddress { .ipv4([127, 0, 0, 1], port: port) }
+  /// [::1].
+  public static func loopbackIPv6(port: UInt16) -> SocketAddress {
+    .ipv6([UInt8](repeating: 0, count: 15) + [1], port: port)
   }
 
-  public init(ipv6 host: [UInt8], port: UInt16) {
-    family = AF_INET6
-    self.host = host
-    self.port = port
+  /// An IPv4 address in the form `192.0.2.1`; nil for any other text.
+  public init?(ipv4 text: String, port: UInt16) {
+    guard let bytes = Self.bytes(of: text, family: AF_INET, count: 4) else { return nil }
+    self = .ipv4(bytes, port: port)
   }
 
-  /// Calls a function with the address in the form of the system calls.
-  func withPointer<Result>(_ body: (UnsafePointer<sockaddr>, socklen_t) -> Result) -> Result {
-    var storage = sockaddr_storage()
-    let count = withUnsafeMutableBytes(of: &storage) { bytes -> Int in
-      if family == AF_INET {
-        var address = sockaddr_in()
-        address.sin_family = sa_family_t(AF_INET)
-        address.sin_port = port.bigEndian
-        withUnsafeMutableBytes(of: &address.sin_addr) { $0.copyBytes(from: host.prefix(4)) }
-        withUnsafeBytes(of: &address) { bytes.copyMemory(from: $0) }
-        return MemoryLayout<sockaddr_in>.size
-      }
-      var address = sockaddr_in6()
-      address.sin6_family = sa_family_t(AF_INET6)
-      address.sin6_port = port.bigEndian
-      withUnsafeMutableBytes(of: &address.sin6_addr) { $0.copyBytes(from: host.prefix(16)) }
-      withUnsafeBytes(of: &address) { bytes.copyMemory(from: $0) }
-      return MemoryLayout<sockaddr_in6>.size
-    }
-    return withUnsafeBytes(of: &storage) { bytes in
-      // A sockaddr_storage is never empty, so the address is there; the fallback keeps the compiler content.
-      guard let address = bytes.baseAddress?.assumingMemoryBound(to: sockaddr.self) else {
-        var empty = sockaddr()
-        return body(&empty, 0)
-      }
-      return body(address, socklen_t(count))
-    }
+  /// An IPv6 address in one of its forms, such as `::1`, without brackets and zone; nil for any other text.
+  public init?(ipv6 text: String, port: UInt16) {
+    guard let bytes = Self.bytes(of: text, family: AF_INET6, count: 16) else { return nil }
+    self = .ipv6(bytes, port: port)
   }
 
-  /// The address a socket is bound to.
-  static func bound(_ descriptor: Int32) throws(SystemError) -> SocketAddress {
+  /// The address that a socket is bound to.
+  public static func bound(_ descriptor: Int32) throws(SystemError) -> SocketAddress {
     var storage = sockaddr_storage()
     var size = socklen_t(MemoryLayout<sockaddr_storage>.size)
     let result = withUnsafeMutablePointer(to: &storage) { pointer in
@@ -61,20 +43,83 @@ public struct SocketAddress: Sendable, Equatable {
     return withUnsafeBytes(of: &storage) { bytes in
       if family == AF_INET6 {
         let address = bytes.loadUnaligned(as: sockaddr_in6.self)
-        let host = withUnsafeBytes(of: address.sin6_addr) { Array($0) }
-        return SocketAddress(ipv6: host, port: UInt16(bigEndian: address.sin6_port))
+        return .ipv6(withUnsafeBytes(of: address.sin6_addr) { Array($0) }, port: UInt16(bigEndian: address.sin6_port))
       }
       let address = bytes.loadUnaligned(as: sockaddr_in.self)
-      let host = withUnsafeBytes(of: address.sin_addr) { Array($0) }
-      return SocketAddress(ipv4: host, port: UInt16(bigEndian: address.sin_port))
+      return .ipv4(withUnsafeBytes(of: address.sin_addr) { Array($0) }, port: UInt16(bigEndian: address.sin_port))
     }
   }
 
-  /// The address as the authority of a URL shows it.
-  public var url: String {
-    var text = [CChar](repeating: 0, count: Int(INET6_ADDRSTRLEN))
-    _ = host.withUnsafeBytes { inet_ntop(family, $0.baseAddress, &text, socklen_t(text.count)) }
-    let host = String(decoding: text.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self)
-    return family == AF_INET6 ? "http://[\(host)]:\(port)" : "http://\(host):\(port)"
+  /// AF_INET or AF_INET6.
+  public var family: Int32 {
+    switch self {
+    case .ipv4: AF_INET
+    case .ipv6: AF_INET6
+    }
+  }
+
+  /// The port, in the host's byte order.
+  public var port: UInt16 {
+    switch self {
+    case .ipv4(_, let port), .ipv6(_, let port): port
+    }
+  }
+
+  /// The same address with another port.
+  public func with(port: UInt16) -> SocketAddress {
+    switch self {
+    case .ipv4(let bytes, _): .ipv4(bytes, port: port)
+    case .ipv6(let bytes, _): .ipv6(bytes, port: port)
+    }
+  }
+
+  /// Calls a function with the address in the kernel's form, which is valid during the call.
+  public func withSocketAddress<Result>(_ body: (UnsafePointer<sockaddr>, socklen_t) -> Result) -> Result {
+    switch self {
+    case .ipv4(let bytes, let port):
+      var address = sockaddr_in()
+      address.sin_family = sa_family_t(AF_INET)
+      address.sin_port = port.bigEndian
+      withUnsafeMutableBytes(of: &address.sin_addr) { $0.copyBytes(from: bytes.prefix($0.count)) }
+      return Self.call(body, &address)
+    case .ipv6(let bytes, let port):
+      var address = sockaddr_in6()
+      address.sin6_family = sa_family_t(AF_INET6)
+      address.sin6_port = port.bigEndian
+      withUnsafeMutableBytes(of: &address.sin6_addr) { $0.copyBytes(from: bytes.prefix($0.count)) }
+      return Self.call(body, &address)
+    }
+  }
+
+  private static func call<Address, Result>(
+    _ body: (UnsafePointer<sockaddr>, socklen_t) -> Result, _ address: inout Address
+  ) -> Result {
+    withUnsafePointer(to: &address) { pointer in
+      pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) { body($0, socklen_t(MemoryLayout<Address>.size)) }
+    }
+  }
+
+  private static func bytes(of text: String, family: Int32, count: Int) -> [UInt8]? {
+    var bytes = [UInt8](repeating: 0, count: count)
+    return inet_pton(family, text, &bytes) == 1 ? bytes : nil
+  }
+}
+
+extension SocketAddress: CustomStringConvertible {
+  /// `192.0.2.1:80` or `[2001:db8::1]:80`.
+  public var description: String { "\(hostText):\(port)" }
+
+  /// The address without its port: `192.0.2.1` or `[2001:db8::1]`.
+  public var hostText: String {
+    switch self {
+    case .ipv4(let bytes, _): Self.text(of: bytes, family: AF_INET)
+    case .ipv6(let bytes, _): "[\(Self.text(of: bytes, family: AF_INET6))]"
+    }
+  }
+
+  private static func text(of bytes: [UInt8], family: Int32) -> String {
+    withUnsafeTemporaryAllocation(of: CChar.self, capacity: Int(INET6_ADDRSTRLEN)) { buffer in
+      inet_ntop(family, bytes, buffer.baseAddress, socklen_t(buffer.count)).map { String(cString: $0) } ?? ""
+    }
   }
 }

@@ -33,7 +33,7 @@ public final class Server: @unchecked Sendable {
   var workers: WorkerPool?
   var listeners: [ListenerPointer] = []
   var isStarted = false
-  var isJoined = false
+  public internal(set) var isJoined = false
 
   public init(options: ServerOptions, log: ServerLog) throws(SystemError) {
     self.options = options
@@ -45,6 +45,9 @@ public final class Server: @unchecked Sendable {
     self.pool = pool
     life = try ServerLife()
   }
+
+  /// The thread that timers of the layers above go to; nil before the start.
+  public var firstThread: IOThread? { contexts.first?.pointee.thread }
 
   /// How many threads may run handlers.
   public var threadCount: Int { options.effectiveIOThreads + options.effectiveWorkers }

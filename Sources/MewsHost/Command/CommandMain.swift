@@ -1,0 +1,65 @@
+import CMews
+import CMewsShims
+import Glibc
+import MewsCore
+import MewsServer
+
+/// What the `mews` command does.
+public enum CommandMain {
+  /// Runs a command line, program name included.
+  ///
+  /// - Returns: the exit status: 0, 1 for what went wrong, 2 for wrong arguments.
+  public static func run(_ arguments: [String]) -> Int32 {
+    do throws(UsageError) {
+      switch try MewsCommand(parsing: arguments.dropFirst()) {
+      case .run(let options): return run(options)
+      case .worker(let options, let worker): return WorkerMain(options: options, worker: worker).run()
+      case .version: return print("mews \(String(cString: mews_version()))\n")
+      case .help(let topic): return print(topic.text)
+      }
+    } catch {
+      _ = write(error.description + "\n", to: STDERR_FILENO)
+      return 2
+    }
+  }
+
+  /// Binds the sockets, so that a port that is taken is told at once, and goes on as supervisor or alone.
+  private static func run(_ options: RunOptions) -> Int32 {
+    let log = StandardErrorLog.make(level: options.logLevel)
+    let backend = IOBackend(options.ioBackend)
+    guard backend.isAvailable else {
+      log.write(Int(MEWS_LEVEL_ERROR), "--io \(backend.name): \(backend.reason)")
+      return 1
+    }
+    var sockets: [ListeningSocket] = []
+    do throws(ListenError) {
+      for url in options.listen { sockets += try Endpoint.listen(url) }
+    } catch {
+      log.write(Int(MEWS_LEVEL_ERROR), error.description)
+      return 1
+    }
+    guard options.hasSupervisor else {
+      return WorkerMain(options: options, worker: WorkerOptions(), sockets: sockets).run()
+    }
+    let signals = shim_signals_watch()
+    guard signals >= 0 else {
+      log.write(Int(MEWS_LEVEL_ERROR), "\(SystemError(call: "signalfd", code: -signals))")
+      return 1
+    }
+    var supervisor = Supervisor(options: options, sockets: sockets, log: log, signals: signals)
+    return supervisor.run()
+  }
+
+  private static func print(_ text: String) -> Int32 { write(text, to: STDOUT_FILENO) ? 0 : 1 }
+
+  private static func write(_ text: String, to descriptor: Int32) -> Bool {
+    var bytes = Array(text.utf8)[...]
+    while !bytes.isEmpty {
+      let count = bytes.withUnsafeBytes { Glibc.write(descriptor, $0.baseAddress, $0.count) }
+      if count < 0 && errno == EINTR { continue }
+      guard count > 0 else { return false }
+      bytes = bytes.dropFirst(count)
+    }
+    return true
+  }
+}

@@ -1,0 +1,60 @@
+import CMews
+import Glibc
+import MewsCore
+import MewsServer
+
+/// Why an endpoint cannot be listened on.
+public enum ListenError: Error, CustomStringConvertible {
+  case badURL(ListenURLError)
+  case failed(url: String, SystemError)
+
+  /// One sentence without a full stop.
+  public var description: String {
+    switch self {
+    case .badURL(let error): error.description
+    case .failed(let url, let error): "cannot listen on \(url): \(error)"
+    }
+  }
+
+  /// The result code of the C interface.
+  public var result: mews_result {
+    switch self {
+    case .badURL: mews_result(MEWS_E_INVALID_ARGUMENT)
+    case .failed(_, let error): mews_result(error.code == EADDRINUSE ? MEWS_E_CONFLICT : MEWS_E_SYSTEM)
+    }
+  }
+}
+
+/// From what a user writes to sockets that listen.
+public enum Endpoint {
+  /// Listens on every address of a URL. With port 0, all get the port that the first one got.
+  public static func listen(_ text: String) throws(ListenError) -> [ListeningSocket] {
+    let url: ListenURL
+    do throws(ListenURLError) {
+      url = try ListenURL(parsing: text)
+    } catch {
+      throw .badURL(error)
+    }
+    return try listen(url)
+  }
+
+  static func listen(_ url: ListenURL) throws(ListenError) -> [ListeningSocket] {
+    var sockets: [ListeningSocket] = []
+    for endpoint in url.endpoints {
+      let port = sockets.first?.port ?? url.port
+      do throws(SystemError) {
+        sockets.append(try ListeningSocket.bind(endpoint.address.with(port: port)))
+      } catch {
+        if endpoint.isOptional && Self.isMissingAddress(error) { continue }
+        for socket in sockets { close(socket.descriptor) }
+        throw .failed(url: url.description, error)
+      }
+    }
+    return sockets
+  }
+
+  /// The machine has no such address, or not its family.
+  private static func isMissingAddress(_ error: SystemError) -> Bool {
+    error.code == EADDRNOTAVAIL || error.code == EAFNOSUPPORT
+  }
+}

@@ -1,0 +1,175 @@
+import CMews
+import CMewsShims
+import Glibc
+import MewsCore
+import MewsServer
+
+/// The process that serves: loads the plugins, says what it loaded, and runs until its supervisor or a signal ends it.
+struct WorkerMain {
+  private let options: RunOptions
+  private let sockets: [ListeningSocket]
+  private let control: ControlChannel?
+  private let processIndex: Int
+  private let log: ServerLog
+
+  /// - Parameter sockets: what it listens on when it runs without a supervisor; else they are inherited.
+  init(options: RunOptions, worker: WorkerOptions, sockets: [ListeningSocket] = []) {
+    self.options = options
+    self.sockets =
+      sockets + worker.listeners.map { ListeningSocket(descriptor: $0.descriptor, url: $0.url.description) }
+    control = worker.controlDescriptor.map { ControlChannel(descriptor: $0) }
+    processIndex = worker.processIndex
+    log = StandardErrorLog.make(level: options.logLevel)
+  }
+
+  func run() -> Int32 {
+    // Before any thread, so that all of them leave the signals to the one that watches.
+    let signals = shim_signals_watch()
+    guard signals >= 0 else { return fail("\(SystemError(call: "signalfd", code: -signals))") }
+    let host: Host
+    do throws(SystemError) {
+      host = try Host(options: hostOptions, log: log)
+    } catch {
+      return fail(error.description)
+    }
+    for socket in sockets { host.server.add(socket) }
+    guard loadPlugins(host) else { return 1 }
+    StopWatcher.start(host: host, signals: signals, control: control)
+    do throws(SystemError) {
+      try host.start()
+    } catch {
+      return fail("cannot start: \(error)")
+    }
+    report(host)
+    control?.send(.ready)
+    let isClean = host.wait()
+    if !isClean { log.write(Int(MEWS_LEVEL_WARNING), "requests were cut off: they took longer than the drain timeout") }
+    // A handler that never returned would keep an orderly exit from coming to an end.
+    if !isClean { _exit(1) }
+    log.write(Int(MEWS_LEVEL_INFO), "stopped")
+    return 0
+  }
+
+  private var hostOptions: HostOptions {
+    var result = HostOptions()
+    result.server.ioThreads = options.ioThreads ?? 0
+    result.server.workers = options.workers ?? 0
+    result.server.forcesWorkers = options.execution == .worker
+    result.settings = options.settings
+    result.processIndex = UInt32(processIndex)
+    return result
+  }
+
+  /// Loads what the directory holds. False when the host shall not start.
+  private func loadPlugins(_ host: Host) -> Bool {
+    let files: [String]
+    do throws(PluginDirectoryError) {
+      files = try PluginDirectory.scan(options.directory)
+    } catch {
+      _ = fail(error.description)
+      return false
+    }
+    var isComplete = true
+    for file in files {
+      do throws(PluginLoadError) {
+        report(try host.loadPlugin(file))
+      } catch {
+        log.write(Int(MEWS_LEVEL_ERROR), error.description)
+        isComplete = false
+      }
+    }
+    if options.isStrict && !isComplete {
+      log.write(Int(MEWS_LEVEL_ERROR), "not starting, because of --strict")
+      return false
+    }
+    if host.plugins.isEmpty {
+      log.write(Int(MEWS_LEVEL_WARNING), "no plugin in \(options.directory): every request is answered 404")
+    }
+    return true
+  }
+
+  private func report(_ plugin: Plugin) {
+    log.write(
+      Int(MEWS_LEVEL_INFO), "loaded \(plugin.file ?? ""): \(plugin.name) \(plugin.version), \(plugin.routes.count) routes")
+    for route in plugin.routes {
+      log.write(Int(MEWS_LEVEL_INFO), "  \(route.method) \(route.pattern) (\(route.executionName))")
+    }
+  }
+
+  private func report(_ host: Host) {
+    let backend = IOBackend(options.ioBackend)
+    let server = host.server.options
+    log.write(
+      Int(MEWS_LEVEL_INFO),
+      "I/O by \(backend.name) (\(backend.reason)); \(server.effectiveIOThreads) I/O threads, "
+        + "\(server.effectiveWorkers) workers")
+    for socket in host.server.sockets { log.write(Int(MEWS_LEVEL_INFO), "listening on \(socket.url)") }
+  }
+
+  private func fail(_ text: String) -> Int32 {
+    log.write(Int(MEWS_LEVEL_ERROR), text)
+    return 1
+  }
+}
+
+/// The thread that waits for a reason to stop: a signal, or a word of the supervisor, or its end.
+private final class StopWatcher: @unchecked Sendable {
+  private let host: Host
+  private let signals: Int32
+  private let control: ControlChannel?
+
+  private init(host: Host, signals: Int32, control: ControlChannel?) {
+    self.host = host
+    self.signals = signals
+    self.control = control
+  }
+
+  /// Starts the thread. It ends with the process.
+  static func start(host: Host, signals: Int32, control: ControlChannel?) {
+    let watcher = Unmanaged.passRetained(StopWatcher(host: host, signals: signals, control: control))
+    var thread = pthread_t()
+    let body: @convention(c) (UnsafeMutableRawPointer?) -> UnsafeMutableRawPointer? = { argument in
+      guard let argument else { return nil }
+      Unmanaged<StopWatcher>.fromOpaque(argument).takeUnretainedValue().watch()
+      return nil
+    }
+    if pthread_create(&thread, nil, body, watcher.toOpaque()) == 0 {
+      pthread_detach(thread)
+    } else {
+      watcher.release()
+      host.log.write(Int(MEWS_LEVEL_WARNING), "no thread for signals: the host can only be killed")
+    }
+  }
+
+  private func watch() {
+    var isStopping = false
+    var isControlOpen = control != nil
+    while true {
+      var entries = [pollfd(fd: signals, events: Int16(POLLIN), revents: 0)]
+      if isControlOpen, let control { entries.append(pollfd(fd: control.descriptor, events: Int16(POLLIN), revents: 0)) }
+      _ = poll(&entries, nfds_t(entries.count), -1)
+      while case let signal = shim_signal_next(signals), signal != 0 {
+        // Under a supervisor it is for the supervisor to count wishes; the terminal's signals are not meant for us.
+        guard signal == SIGTERM || (control == nil && signal != SIGCHLD) else { continue }
+        if isStopping { _exit(130) }
+        isStopping = true
+        if control == nil {
+          host.log.write(Int(MEWS_LEVEL_INFO), "stopping: requests in flight are finished; once more ends at once")
+        }
+        host.stop()
+      }
+      guard isControlOpen, let control else { continue }
+      switch control.receive() {
+      case .nothing, .message(.ready): break
+      case .message(.stop):
+        isStopping = true
+        host.stop()
+      case .end:
+        // The supervisor is gone: so is the worker, in good order.
+        isControlOpen = false
+        isStopping = true
+        host.stop()
+      }
+    }
+  }
+}
