@@ -17,7 +17,7 @@ let building: SwiftSetting = .unsafeFlags(["-Xcc", "-DMEWS_BUILDING_LIBRARY"])
 let library = "\(Context.packageDirectory)/Sources/MewsLib"
 
 // How a Swift plugin is linked; it reaches every package that uses the product MewsKit. The Swift runtime goes into the
-// plugin, nothing but the entry function comes out of it, and a name that libmews does not have fails here, not at load.
+// plugin, nothing but the entry function comes out of it, and a name that libmews lacks fails here and not at load.
 let pluginLink: LinkerSetting = .unsafeFlags([
   "-use-ld=lld", "-static-stdlib", "-no-toolchain-stdlib-rpath",
   "-Xlinker", "--version-script=\(Context.packageDirectory)/Sources/MewsKitEntry/plugin.map",

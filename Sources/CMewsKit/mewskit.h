@@ -1,8 +1,9 @@
 /*
- * mewskit.h: the few things that MewsKit needs and Swift cannot say: variadic calls, and a plugin's identity as an ELF note.
+ * mewskit.h: what MewsKit needs and Swift cannot say: variadic calls, and a plugin's identity as an ELF note.
  *
- * Swift can place a constant in a section, but such a constant may hold no text. So the note is C: it is compiled into the
- * plugin's own module, which imports this header with MEWS_PLUGIN_NAME and MEWS_PLUGIN_VERSION defined in its manifest.
+ * Swift can place a constant in a section, but such a constant may hold no text. So the note is C: it is compiled into
+ * the plugin's own module, which imports this header with MEWS_PLUGIN_NAME and MEWS_PLUGIN_VERSION defined in its
+ * manifest.
  */
 #ifndef MEWSKIT_H
 #define MEWSKIT_H

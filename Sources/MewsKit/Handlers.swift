@@ -67,7 +67,8 @@ final class AsyncRoute: Sendable {
   }
 }
 
-/// What a task comes to, and the place where a thread waits for it. One thread finishes it, one waits for it.
+/// What a task comes to, and the place where a thread waits for it. One thread finishes it, one waits for it; the
+/// semaphore orders the writing of the result before its reading.
 private final class Outcome: @unchecked Sendable {
   private let semaphore = UnsafeMutablePointer<sem_t>.allocate(capacity: 1)
   private var result: Result<Response, any Error>?

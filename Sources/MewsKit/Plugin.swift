@@ -4,7 +4,7 @@ import Synchronization
 
 /// A plugin: the one type of a shared object that the host talks to.
 ///
-/// Mark it `@main`. The host makes one value when it loads the plugin, asks it for its routes, and keeps it until it stops:
+/// Mark it `@main`. The host makes one value when it loads the plugin, asks for its routes and keeps it until it stops:
 ///
 /// ```swift
 /// @main
@@ -28,7 +28,8 @@ public protocol Plugin: Sendable {
   /// Called once after `init`: registers what the plugin answers. An error thrown here refuses the plugin.
   func addRoutes(to routes: Routes) throws
 
-  /// Called once when the host stops, after the last handler and timer has returned. Does nothing unless implemented.
+  /// Called once when the host stops, after the last handler and timer has returned; not when the start failed. Does
+  /// nothing unless implemented.
   func stop()
 }
 

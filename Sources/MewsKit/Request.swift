@@ -1,7 +1,7 @@
 import CMews
 
-/// One request, as a handler sees it. The compiler lets neither it nor a view into it leave the handler, so each is valid as
-/// long as it can be named. ``owned(parameters:)`` makes a copy that can be kept.
+/// One request, as a handler sees it. The compiler lets neither it nor a view into it leave the handler, so each is
+/// valid as long as it can be named. ``owned(parameters:)`` makes a copy that can be kept.
 public struct Request: ~Escapable {
   let exchange: OpaquePointer
 

@@ -1,6 +1,7 @@
 import CMews
 
-/// What a handler answers with.
+/// What a handler answers with. It is given once, and therefore cannot be copied; what is worth keeping for other
+/// requests is its body.
 ///
 /// Date, Server and Content-Length are the host's business. The response to HEAD is sent without its body.
 public struct Response: ~Copyable, Sendable {
@@ -10,8 +11,8 @@ public struct Response: ~Copyable, Sendable {
   /// The Content-Type field; nil for none.
   public var contentType: ContentType?
 
-  /// More fields, sent in this order, repeated names repeatedly. Content-Length, Transfer-Encoding, Connection, Date and
-  /// Server are the host's own and are refused, as are names that are no token and values with control characters.
+  /// More fields, sent in this order, repeated names repeatedly. Content-Length, Transfer-Encoding, Connection, Date
+  /// and Server are the host's own and are refused, as are names that are no token and values with control characters.
   public var headers: [Header]
 
   /// The body.
@@ -29,7 +30,7 @@ public struct Response: ~Copyable, Sendable {
     case constant(StaticString)
     /// Bytes that several responses may share, sent from where they lie, without a copy.
     case shared(SharedBytes)
-    /// The response was given by ``Request/respond(_:contentType:headers:copying:)``.
+    /// The response was given already, by ``Request/respond(_:contentType:headers:copying:)``, which returns this.
     case given
   }
 
@@ -98,7 +99,7 @@ extension Request {
       body.withUnsafeBytes { mews_respond(exchange, status.rawValue, type, $0.baseAddress, $0.count) }
     }
     guard result == .ok else { throw MewsError(result, "response") }
-    return Response(status, contentType: contentType, headers: headers, body: .given)
+    return Response(status, contentType: contentType, body: .given)
   }
 }
 
@@ -106,14 +107,14 @@ extension Request {
 
 extension Response {
   /// Gives the response to the host.
-  borrowing func send(to exchange: OpaquePointer) throws {
+  func send(to exchange: OpaquePointer) throws {
     if !headers.isEmpty { try Response.add(headers, to: exchange) }
     let result = sendBody(to: exchange)
     guard result == .ok else { throw MewsError(result, "response") }
   }
 
-  /// The head and the body go apart into the calls below, so that nothing of the response is copied or retained for them.
-  private borrowing func sendBody(to exchange: OpaquePointer) -> mews_result {
+  /// Each case makes its own call, with what it needs: nothing is retained or allocated for a literal.
+  private func sendBody(to exchange: OpaquePointer) -> mews_result {
     let status = status.rawValue
     switch body {
     case .constant(let literal):

@@ -20,11 +20,12 @@ public enum Execution: Sendable {
 
 /// Where a plugin registers its routes. It exists during ``Plugin/addRoutes(to:)`` and cannot be kept.
 ///
-/// A pattern starts with "/". A segment is literal, or `{name}` for one non-empty segment, or, as the last, `{name...}` for
-/// the rest of the path, which may be empty. A literal wins over a parameter, a parameter over a rest. GET also answers HEAD.
+/// A pattern starts with "/". A segment is literal, or `{name}` for one non-empty segment, or, as the last, `{name...}`
+/// for the rest of the path, which may be empty. A literal wins over a parameter, a parameter over a rest. GET also
+/// answers HEAD.
 ///
-/// A route that cannot be registered, because its pattern is malformed or another plugin has it, refuses the plugin: nothing
-/// needs to be checked here.
+/// A route that cannot be registered, because its pattern is malformed or another plugin has it, refuses the plugin:
+/// nothing needs to be checked here.
 public struct Routes: ~Escapable {
   /// Answers one request. Calls for different requests run at the same time on several threads.
   public typealias Handler = @Sendable (Request) throws -> Response
@@ -39,7 +40,9 @@ public struct Routes: ~Escapable {
     self.registration = registration
   }
 
-  /// Registers a handler for a method and a pattern. `method` is a token such as "PROPFIND", case counts, or "*" for all.
+  /// Registers a handler for a method and a pattern.
+  ///
+  /// - Parameter method: a token such as "PROPFIND", case counts, or "*" for every method.
   public func on(
     _ method: String, _ pattern: String, on execution: Execution = .hostChoice, _ handler: @escaping Handler
   ) {
@@ -48,7 +51,8 @@ public struct Routes: ~Escapable {
       SyncRoute.callback, method, pattern, execution)
   }
 
-  /// Registers an asynchronous handler. Its task runs on the threads of Swift's own pool; a worker waits until it is done.
+  /// Registers an asynchronous handler. Its task runs on the threads of Swift's own pool; a worker waits until it is
+  /// done.
   public func on(_ method: String, _ pattern: String, _ handler: @escaping AsyncHandler) {
     let name = "\(method) \(pattern)"
     let parameters = PatternParameters.names(in: pattern)

@@ -1,7 +1,7 @@
 import CMews
 
-/// Bytes that do not change, for bodies that are large or answered often: responses refer to them, and they are freed when
-/// the last response that refers to them is sent and nobody else holds them.
+/// Bytes that do not change, for bodies that are large or answered often: responses refer to them, and they are freed
+/// when the last response that refers to them is sent and nobody else holds them.
 public final class SharedBytes: Sendable {
   private let storage: UnsafeSendableBuffer
 

@@ -27,8 +27,8 @@ final class TimerWork: Sendable {
   }
 }
 
-/// The timers whose closures the host may still call. The host holds plain pointers to what is kept alive here, and never
-/// says that it dropped a timer because it stops: then all of them go together.
+/// The timers whose closures the host may still call. The host holds plain pointers to what is kept alive here, and
+/// never says that it dropped a timer because it stops: then all of them go together.
 struct PendingTimers {
   private struct Entry {
     let work: TimerWork
@@ -59,7 +59,8 @@ struct PendingTimers {
 }
 
 extension Host {
-  /// Runs a closure once, on a worker, after a delay. Called while the plugin starts, the delay begins when the host serves.
+  /// Runs a closure once, on a worker, after a delay. Called while the plugin starts, the delay begins when the host
+  /// serves.
   ///
   /// - Parameter delay: at least this long, in steps of a millisecond; at most 2^31 milliseconds.
   /// - Throws: ``MewsError`` when the delay is too long, there are 65,536 timers, or the host stops.

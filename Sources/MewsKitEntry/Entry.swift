@@ -2,8 +2,8 @@ import CMews
 import CMewsKit
 @_spi(Entry) import MewsKit
 
-// A target of its own, because its linker settings are those of a plugin: whatever else uses MewsKit, such as its tests,
-// must not be linked as one.
+// A target of its own, because its linker settings are those of a plugin: whatever else uses MewsKit, such as its
+// tests, must not be linked as one.
 
 /// What the host calls first in a loaded plugin: hands out the hooks. It runs no code of the plugin.
 @c(mews_plugin_entry)

@@ -49,7 +49,8 @@ final class Features: Plugin {
         """)
     }
     routes.post("/features/echo") { request in
-      try request.respond(contentType: .octetStream, copying: request.body)
+      let type = request.headers["Content-Type"].map { ContentType($0) } ?? .octetStream
+      return try request.respond(contentType: type, headers: [Header("X-Echo", "yes")], copying: request.body)
     }
     routes.post("/features/sum", on: .ioThread) { request in
       let body = request.body
