@@ -12,8 +12,7 @@ extension Pipe {
   /// Takes over bytes that were written into the reserved room. The reader sees them after a flush; when the reader is done
   /// they are dropped.
   ///
-  /// - Returns: false, and nothing changes, when the writer has completed, nothing is reserved, or the count is negative or
-  ///   exceeds the room.
+  /// - Returns: false, and nothing changes, when the writer has completed, or the count is negative or exceeds the room.
   @inlinable @inline(__always) @_noLocks @discardableResult
   public mutating func advance(_ count: Int) -> Bool {
     guard !writerDone else { return false }

@@ -61,12 +61,12 @@ public struct SegmentChain {
 
   /// Commits bytes that were written into reserved room; the reservation is over.
   ///
-  /// - Parameter count: bytes, from 0 to the size of the room.
-  /// - Returns: false, and nothing changes, for another count or when nothing is reserved.
+  /// - Parameter count: bytes, from 0 to the size of the room; without a reservation, 0.
+  /// - Returns: false, and nothing changes, for another count.
   @inlinable @inline(__always) @_noLocks @discardableResult
   public mutating func advance(_ count: Int) -> Bool {
-    guard count >= 0, count <= reservedCount, let tail else { return false }
-    tail.pointee.end &+= UInt32(truncatingIfNeeded: count)
+    guard count >= 0, count <= reservedCount else { return false }
+    tail?.pointee.end &+= UInt32(truncatingIfNeeded: count)
     unreadCount &+= count
     reservedCount = 0
     return true
