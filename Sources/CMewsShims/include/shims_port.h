@@ -37,8 +37,8 @@ SHIM_NO_LOCKS static inline int64_t shim_monotonic_nanoseconds(void) {
 }
 
 /*
- * Waits while *word holds expected, until the monotonic clock shows deadline (negative: for ever). Returns 0 when woken or
- * when the word held something else, ETIMEDOUT, or EINTR. It may also return 0 for no reason.
+ * Waits while *word holds expected, until the monotonic clock shows deadline (negative: for ever). Returns 0 when woken
+ * or when the word held something else, ETIMEDOUT, or EINTR. It may also return 0 for no reason.
  */
 SHIM_NO_LOCKS static inline int32_t shim_futex_wait_until(const void *_Nonnull word, uint32_t expected,
                                                           int64_t deadline_ns) {
@@ -48,8 +48,8 @@ SHIM_NO_LOCKS static inline int32_t shim_futex_wait_until(const void *_Nonnull w
         deadline.tv_nsec = deadline_ns % 1000000000;
         limit = &deadline;
     }
-    if (syscall(SYS_futex, word, FUTEX_WAIT_BITSET_PRIVATE, expected, limit, NULL, FUTEX_BITSET_MATCH_ANY) == 0) return 0;
-    return errno == EAGAIN ? 0 : errno;
+    long result = syscall(SYS_futex, word, FUTEX_WAIT_BITSET_PRIVATE, expected, limit, NULL, FUTEX_BITSET_MATCH_ANY);
+    return result == 0 || errno == EAGAIN ? 0 : errno;
 }
 
 /* Wakes one waiter of a word. The address is only a name here: the memory behind it may be gone already. */
@@ -98,8 +98,8 @@ static inline void shim_thread_set_name(const char *_Nonnull prefix, uint32_t nu
 }
 
 /*
- * The number of CPUs in the calling thread's affinity mask, or 0 when the kernel does not say. The mask may be wider than
- * the C library's cpu_set_t, hence the bare system call.
+ * The number of CPUs in the calling thread's affinity mask, or 0 when the kernel does not say. The mask may be wider
+ * than the C library's cpu_set_t, hence the bare system call.
  */
 static inline int32_t shim_affinity_count(void) {
     uint64_t mask[1024];

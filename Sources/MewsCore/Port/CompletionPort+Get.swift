@@ -13,8 +13,8 @@ public enum PortBatchResult {
 }
 
 extension CompletionPort {
-  /// Gives back what this thread had from the port and takes the next packet, at once if there is one and the concurrency
-  /// value allows, else by waiting for a poster's hand-off.
+  /// Gives back what this thread had from the port and takes the next packet, at once if there is one and the
+  /// concurrency value allows, else by waiting for a poster's hand-off.
   ///
   /// - Parameter timeoutNanoseconds: how long to wait; 0 not at all, negative for ever.
   @_noLocks
@@ -47,8 +47,8 @@ extension CompletionPort {
 
   /// Like `get`, and takes as many of the packets that are there as the array holds. It never waits to fill the array.
   ///
-  /// The thread counts as one active thread, however many packets it holds: those it has not reached yet are out of reach for
-  /// other threads while it blocks.
+  /// The thread counts as one active thread, however many packets it holds: those it has not reached yet are out of
+  /// reach for other threads while it blocks.
   ///
   /// - Parameters:
   ///   - packets: receives the packets, oldest first.

@@ -10,8 +10,8 @@ public enum PostResult {
 }
 
 extension CompletionPort {
-  /// Queues a packet, and releases a waiting thread if the concurrency value allows one more. Costs one lock, and one system
-  /// call if a thread is released.
+  /// Queues a packet, and releases a waiting thread if the concurrency value allows one more. Costs one lock, and one
+  /// system call if a thread is released.
   ///
   /// - Parameter packet: the owner's memory, lent until the packet is delivered. It must not be in a queue.
   /// - Returns: false when the port is closed; the packet then stays with the caller.

@@ -2,9 +2,9 @@ import CMewsShims
 import Glibc
 
 extension CompletionPort {
-  /// Ends the calling thread's association with this port: its slot is free for another, and packets of the port's own memory
-  /// that it received are no longer valid. A thread that exits, or waits on another port, leaves by itself. Nothing happens
-  /// when the thread is not associated with this port.
+  /// Ends the calling thread's association with this port: its slot is free for another, and packets of the port's own
+  /// memory that it received are no longer valid. A thread that exits, or waits on another port, leaves by itself.
+  /// Nothing happens when the thread is not associated with this port.
   @_noLocks
   public func leave() {
     let thread = PortThread.current
@@ -12,8 +12,8 @@ extension CompletionPort {
     CompletionPort.leave(thread)
   }
 
-  /// Says that the calling thread is about to block: it gives up its slot, so that another thread may be released in its
-  /// place. Scopes nest; only the outermost counts. Nothing happens on a thread that is not active on this port.
+  /// Says that the calling thread is about to block: it gives up its slot, so that another thread may be released in
+  /// its place. Scopes nest; only the outermost counts. Nothing happens on a thread that is not active on this port.
   @_noLocks
   public func blockingBegin() {
     let thread = PortThread.current

@@ -3,8 +3,8 @@ import Glibc
 
 /// What a wait on a completion port ended with.
 public enum PortResult {
-  /// A packet, delivered to this thread alone. A packet that a user post took from the port's own memory is valid until this
-  /// thread's next call of `get`, `getMany` or `leave`; any other belongs to whoever embeds it.
+  /// A packet, delivered to this thread alone. A packet that a user post took from the port's own memory is valid until
+  /// this thread's next call of `get`, `getMany` or `leave`; any other belongs to whoever embeds it.
   case packet(PacketPointer)
   /// The time was over, or it was zero and no packet was to be had.
   case timedOut
@@ -16,15 +16,15 @@ public enum PortResult {
   case noMemory
 }
 
-/// A completion port in user space: packets in, first come first served; threads that wait, the latest released first; and at
-/// most `concurrency` of them active at once.
+/// A completion port in user space: packets in, first come first served; threads that wait, the latest released first;
+/// and at most `concurrency` of them active at once.
 ///
-/// A thread is *active* from when a poster hands it a packet until it calls `get` again, waits on another port, leaves, exits
-/// or begins a blocking scope. It is associated with the port by its first `get`, and with one port at a time. A wait that
-/// times out leaves the thread inactive.
+/// A thread is *active* from when a poster hands it a packet until it calls `get` again, waits on another port, leaves,
+/// exits or begins a blocking scope. It is associated with the port by its first `get`, and with one port at a time. A
+/// wait that times out leaves the thread inactive.
 ///
 /// The port does no input or output itself. Every function may be called from any thread.
-public struct CompletionPort {
+public struct CompletionPort: @unchecked Sendable {
   let state: UnsafeMutablePointer<PortState>
 
   /// Creates a port.
@@ -42,8 +42,8 @@ public struct CompletionPort {
 
   /// Closes the port: every waiting thread returns `.abandoned`, and later calls answer `.closed`.
   ///
-  /// - Returns: the packets that nobody received, oldest first, chained through `next`, so that their owners can have them
-  ///   back. Packets of the port's own memory are dropped. Nil the second time.
+  /// - Returns: the packets that nobody received, oldest first, chained through `next`, so that their owners can have
+  ///   them back. Packets of the port's own memory are dropped. Nil the second time.
   @discardableResult
   public func close() -> PacketPointer? {
     state.pointee.lock.lock()
@@ -59,8 +59,8 @@ public struct CompletionPort {
     return undelivered
   }
 
-  /// Closes the port and releases its memory, at once or when the last associated thread has left or exited. The caller sees
-  /// to it that nobody posts, and no other thread waits, from now on.
+  /// Closes the port and releases its memory, at once or when the last associated thread has left or exited. The caller
+  /// sees to it that nobody posts, and no other thread waits, from now on.
   public func destroy() {
     close()
     state.pointee.lock.lock()

@@ -31,8 +31,8 @@ struct IOThreadState: ~Copyable {
   }
 }
 
-/// The pass. These take the state by pointer, and reach every field through it: actions come back to the same state, which an
-/// `inout` would rule out.
+/// The pass. These take the state by pointer, and reach every field through it: actions come back to the same state,
+/// which an `inout` would rule out.
 extension IOThreadState {
   typealias Pointer = UnsafeMutablePointer<IOThreadState>
 
@@ -58,8 +58,8 @@ extension IOThreadState {
     } while !state.pointee.passEnd.isEmpty
   }
 
-  /// Waits for events, and returns how many there are. The time to the next timer counts from the beginning of the last pass:
-  /// timers may be late by the length of a pass, for one look at the clock less.
+  /// Waits for events, and returns how many there are. The time to the next timer counts from the beginning of the last
+  /// pass: timers may be late by the length of a pass, for one look at the clock less.
   @_noLocks
   private static func wait(_ state: Pointer) -> Int {
     var timeout: Int32 = -1

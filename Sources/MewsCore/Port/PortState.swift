@@ -4,14 +4,14 @@ import Synchronization
 
 /// The memory behind a `CompletionPort`. `lock` guards every field.
 ///
-/// While the lock is free, one of these holds: no packet is queued, no thread waits, or as many threads are active as the
-/// concurrency value allows. Whoever changes one of the three restores it by `claimWaiters` before unlocking.
+/// While the lock is free, one of these holds: no packet is queued, no thread waits, or as many threads are active as
+/// the concurrency value allows. Whoever changes one of the three restores it by `claimWaiters` before unlocking.
 struct PortState: ~Copyable {
   let lock: FutexLock
   /// How many threads may be active at once.
   let concurrency: Int
-  /// Threads that were handed a packet and have not come back, left or begun to block. Ends of blocking scopes may raise it
-  /// above `concurrency` for a while.
+  /// Threads that were handed a packet and have not come back, left or begun to block. Ends of blocking scopes may
+  /// raise it above `concurrency` for a while.
   var active = 0
 
   /// Packets, oldest first.
@@ -86,8 +86,8 @@ extension PortState {
     waiterCount &-= 1
   }
 
-  /// Hands queued packets to waiting threads, latest waiter first, as far as the concurrency value allows. The threads count
-  /// as active from now on, not from when they run.
+  /// Hands queued packets to waiting threads, latest waiter first, as far as the concurrency value allows. The threads
+  /// count as active from now on, not from when they run.
   ///
   /// - Returns: the threads to wake with `wake(_:)` after unlocking, chained through `next`.
   @_noLocks

@@ -3,9 +3,9 @@ import Glibc
 
 /// Threads that take packets from a completion port and run their actions.
 ///
-/// Each is named "mews-worker-N", has 1 MiB of stack, and blocks all signals but those that a fault raises, so that a host
-/// program's handlers for the others never run on it.
-public struct WorkerPool {
+/// Each is named "mews-worker-N", has 1 MiB of stack, and blocks all signals but those that a fault raises, so that a
+/// host program's handlers for the others never run on it.
+public struct WorkerPool: @unchecked Sendable {
   private struct Worker {
     var context: ThreadContext
     var thread: pthread_t = 0
@@ -48,7 +48,8 @@ public struct WorkerPool {
     let state = memory.bindMemory(to: State.self, capacity: 1)
     state.initialize(to: State(port: port, hooks: hooks, workers: workers, capacity: count))
     for number in 0..<count {
-      let context = ThreadContext(kind: .worker, index: firstIndex &+ UInt32(truncatingIfNeeded: number), server: server)
+      let context = ThreadContext(
+        kind: .worker, index: firstIndex &+ UInt32(truncatingIfNeeded: number), server: server)
       (workers + number).initialize(to: Worker(context: context, pool: state))
     }
     return WorkerPool(state: state)
