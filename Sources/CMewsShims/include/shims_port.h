@@ -24,8 +24,8 @@ extern __thread struct shim_port_thread_storage shim_port_thread_storage_;
 SHIM_NO_LOCKS static inline void *_Nonnull shim_port_thread(void) { return &shim_port_thread_storage_; }
 
 /*
- * Has the destructor called with value when this thread exits. There is one destructor in a process: that of the first
- * call. Returns 0, EAGAIN when the process has no key left, or ENOMEM.
+ * Has the destructor called with value when this thread exits. There is one destructor in a process: every call has to
+ * pass the same. Returns 0, EAGAIN when the process has no key left, or ENOMEM.
  */
 SHIM_NO_LOCKS int32_t shim_at_thread_exit(void *_Nonnull value, void (*_Nonnull destructor)(void *_Nullable value));
 

@@ -47,15 +47,15 @@ public struct CompletionPort: @unchecked Sendable {
   @discardableResult
   public func close() -> PacketPointer? {
     state.pointee.lock.lock()
-    state.pointee.isClosed = true
-    let abandoned = state.pointee.waiters
-    while let waiter = state.pointee.waiters {
+    state.pointee.queue.isClosed = true
+    let abandoned = state.pointee.queue.waiters
+    while let waiter = state.pointee.queue.waiters {
       // The chain through `next` stays as it is, for `wake`.
-      state.pointee.remove(waiter)
+      state.pointee.queue.remove(waiter)
     }
     let undelivered = takeUndelivered()
     state.pointee.lock.unlock()
-    PortState.wake(abandoned)
+    PortQueue.wake(abandoned)
     return undelivered
   }
 
@@ -64,14 +64,14 @@ public struct CompletionPort: @unchecked Sendable {
   public func destroy() {
     close()
     state.pointee.lock.lock()
-    state.pointee.isDestroyed = true
-    let isLast = state.pointee.associatedThreads == 0
+    state.pointee.queue.isDestroyed = true
+    let isLast = state.pointee.queue.associatedThreads == 0
     state.pointee.lock.unlock()
     if isLast { CompletionPort.release(state) }
   }
 
   /// How many threads may be active at once.
-  public var concurrency: Int { state.pointee.concurrency }
+  public var concurrency: Int { state.pointee.queue.concurrency }
 
   static func release(_ state: UnsafeMutablePointer<PortState>) {
     state.deinitialize(count: 1)
@@ -81,9 +81,9 @@ public struct CompletionPort: @unchecked Sendable {
   private func takeUndelivered() -> PacketPointer? {
     var first: PacketPointer?
     var last: PacketPointer?
-    while let packet = state.pointee.removeFirst() {
+    while let packet = state.pointee.queue.removeFirst() {
       guard packet.pointee.isPooled == 0 else {
-        state.pointee.recycle(packet)
+        state.pointee.queue.recycle(packet)
         continue
       }
       packet.pointee.next = nil
@@ -96,13 +96,13 @@ public struct CompletionPort: @unchecked Sendable {
 
 extension CompletionPort {
   /// The number of packets that no thread has been handed yet.
-  public var depth: Int { withLock { state.pointee.depth } }
+  public var depth: Int { withLock { state.pointee.queue.depth } }
 
   /// The number of threads that count against the concurrency value.
-  public var activeCount: Int { withLock { state.pointee.active } }
+  public var activeCount: Int { withLock { state.pointee.queue.active } }
 
   /// The number of threads that wait in `get` or `getMany`.
-  public var waiterCount: Int { withLock { state.pointee.waiterCount } }
+  public var waiterCount: Int { withLock { state.pointee.queue.waiterCount } }
 
   private func withLock(_ body: () -> Int) -> Int {
     state.pointee.lock.lock()

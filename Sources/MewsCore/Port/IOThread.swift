@@ -54,7 +54,10 @@ public struct IOThread: Equatable, @unchecked Sendable {
   ///
   /// - Returns: 0 or an errno.
   public func start() -> Int32 {
-    shim_thread_create(&state.pointee.thread, Self.stackSize, Self.body, state)
+    var thread: pthread_t = 0
+    let error = shim_thread_create(&thread, Self.stackSize, Self.body, state)
+    state.pointee.thread = thread
+    return error
   }
 
   /// Ends the thread after the pass it is in, or after one more. Any thread may call this, any number of times.

@@ -2,12 +2,26 @@ import CMewsShims
 import Glibc
 import Synchronization
 
-/// The memory behind a `CompletionPort`. `lock` guards every field.
+/// The memory behind a `CompletionPort`.
+///
+/// The lock and what it guards are fields apart, so that a thread that changes the queue has exclusive access to the queue
+/// alone, while others contend for the lock. The queue comes first because the thread sanitizer takes the change of a field
+/// for a change at the address of the whole.
+struct PortState: ~Copyable {
+  var queue: PortQueue
+  let lock: FutexLock
+
+  init(concurrency: Int, spins: Bool) {
+    queue = PortQueue(concurrency: concurrency)
+    lock = FutexLock(spins: spins)
+  }
+}
+
+/// Packets, waiting threads and the counts that bring them together. The port's lock guards all of it.
 ///
 /// While the lock is free, one of these holds: no packet is queued, no thread waits, or as many threads are active as
 /// the concurrency value allows. Whoever changes one of the three restores it by `claimWaiters` before unlocking.
-struct PortState: ~Copyable {
-  let lock: FutexLock
+struct PortQueue: ~Copyable {
   /// How many threads may be active at once.
   let concurrency: Int
   /// Threads that were handed a packet and have not come back, left or begun to block. Ends of blocking scopes may
@@ -34,8 +48,7 @@ struct PortState: ~Copyable {
 
   static var packetsPerSlab: Int { 64 }
 
-  init(concurrency: Int, spins: Bool) {
-    lock = FutexLock(spins: spins)
+  init(concurrency: Int) {
     self.concurrency = concurrency
   }
 
@@ -48,7 +61,7 @@ struct PortState: ~Copyable {
   }
 }
 
-extension PortState {
+extension PortQueue {
   @_noLocks @inline(__always)
   mutating func append(first newFirst: PacketPointer, last newLast: PacketPointer, count: Int) {
     newLast.pointee.next = nil

@@ -15,11 +15,12 @@ public struct WorkerPool: @unchecked Sendable {
   }
 
   private struct State {
+    /// How many threads have been created. First, and no worker's business: the others are read by workers meanwhile.
+    var running = 0
     let port: CompletionPort
     let hooks: ThreadHooks
     let workers: UnsafeMutablePointer<Worker>
     let capacity: Int
-    var running = 0
   }
 
   private let state: UnsafeMutablePointer<State>
@@ -61,12 +62,14 @@ public struct WorkerPool: @unchecked Sendable {
   public func start() -> Int32 {
     while state.pointee.running < state.pointee.capacity {
       let worker = state.pointee.workers + state.pointee.running
-      let error = shim_thread_create(&worker.pointee.thread, Self.stackSize, Self.body, worker)
+      var thread: pthread_t = 0
+      let error = shim_thread_create(&thread, Self.stackSize, Self.body, worker)
       guard error == 0 else {
         stop()
         join()
         return error
       }
+      worker.pointee.thread = thread
       state.pointee.running += 1
     }
     return 0

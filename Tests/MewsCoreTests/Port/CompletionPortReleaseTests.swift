@@ -243,12 +243,12 @@ struct CompletionPortReleaseTests {
         let begin = shim_monotonic_nanoseconds()
         // A poster in slow motion: it has claimed the waiter, and wakes it only when the time is over.
         port.state.pointee.lock.lock()
-        port.state.pointee.append(first: packet, last: packet, count: 1)
-        let claimed = port.state.pointee.claimWaiters()
+        port.state.pointee.queue.append(first: packet, last: packet, count: 1)
+        let claimed = port.state.pointee.queue.claimWaiters()
         port.state.pointee.lock.unlock()
         #expect(eventually { shim_monotonic_nanoseconds() > begin + 20_000_000 })
         #expect(claimed == nil || !waiter.isFulfilled)
-        PortState.wake(claimed)
+        PortQueue.wake(claimed)
         #expect(waiter.value == (claimed == nil ? .timedOut : .packet(key: 9)))
       }
     }

@@ -5,16 +5,18 @@ import Testing
 @Suite("Futex lock")
 struct FutexLockTests {
   private struct Shared: ~Copyable {
-    let lock: FutexLock
     var count = 0
     var inside = 0
     var mostInside = 0
+    let lock: FutexLock
+
+    init(spins: Bool) { lock = FutexLock(spins: spins) }
   }
 
   @Test("One thread at a time is inside, and no update is lost", arguments: [false, true])
   func excludes(spins: Bool) {
     let shared = UnsafeMutablePointer<Shared>.allocate(capacity: 1)
-    shared.initialize(to: Shared(lock: FutexLock(spins: spins)))
+    shared.initialize(to: Shared(spins: spins))
     defer {
       shared.deinitialize(count: 1)
       shared.deallocate()

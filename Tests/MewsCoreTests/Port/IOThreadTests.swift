@@ -1,5 +1,4 @@
 import Foundation
-import Synchronization
 import Testing
 
 @testable import MewsCore
@@ -60,8 +59,8 @@ private struct Work<Node> {
 /// An event source with a record of what it was told.
 private final class Listener: @unchecked Sendable {
   let source = EventSourcePointer.allocate(capacity: 1)
-  let heard = Mutex<[UInt32]>([])
-  let onEvents: Mutex<(@Sendable (UInt32) -> Void)?> = Mutex(nil)
+  let heard = Guarded<[UInt32]>([])
+  let onEvents: Guarded<(@Sendable (UInt32) -> Void)?> = Guarded(nil)
   nonisolated(unsafe) static var all: [EventSourcePointer: Listener] = [:]
   static let lock = NSLock()
 
@@ -132,7 +131,7 @@ struct IOThreadTests {
   @Test("Packets of one poster run in their order, on the thread")
   func packets() throws {
     let bench = try ThreadBench()
-    let order = Mutex<[Int]>([])
+    let order = Guarded<[Int]>([])
     for number in 0..<1_000 {
       bench.post { order.withLock { $0.append(ThreadContext.current?.pointee.index == 7 ? number : -1) } }
     }
@@ -242,7 +241,7 @@ struct IOThreadTests {
     let thread = bench.thread
     let timers = UnsafeMutablePointer<Work<MewsCore.Timer>>.allocate(capacity: 2)
     nonisolated(unsafe) let timer = timers
-    let ran = Mutex<[UInt64]>([])
+    let ran = Guarded<[UInt64]>([])
     for index in 0..<2 {
       (timers + index).initialize(
         to: Work(node: MewsCore.Timer(action: runTimer)) { ran.withLock { $0.append(thread.now) } })
@@ -265,7 +264,7 @@ struct IOThreadTests {
   func passOrder() throws {
     let bench = try ThreadBench()
     let thread = bench.thread
-    let order = Mutex<[String]>([])
+    let order = Guarded<[String]>([])
     let nodes = UnsafeMutablePointer<Work<PassNode>>.allocate(capacity: 4)
     nonisolated(unsafe) let node = nodes
     let bodies: [@Sendable () -> Void] = [
@@ -300,8 +299,8 @@ struct IOThreadTests {
     let thread = bench.thread
     let nodes = UnsafeMutablePointer<Work<PassNode>>.allocate(capacity: 1)
     nonisolated(unsafe) let node = nodes
-    let runs = Mutex(0)
-    let isDone = Mutex(false)
+    let runs = Guarded(0)
+    let isDone = Guarded(false)
     nodes.initialize(
       to: Work(node: PassNode(action: runNode)) {
         runs.withLock { $0 += 1 }

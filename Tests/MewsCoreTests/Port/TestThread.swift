@@ -70,6 +70,18 @@ final class Pending<Value: Sendable>: @unchecked Sendable {
   }
 }
 
+/// A value behind a lock that the thread sanitizer knows.
+final class Guarded<Value>: @unchecked Sendable {
+  private let lock = NSLock()
+  private var value: Value
+
+  init(_ value: Value) { self.value = value }
+
+  func withLock<Result>(_ body: (inout Value) throws -> Result) rethrows -> Result {
+    try lock.withLock { try body(&value) }
+  }
+}
+
 /// Waits until the condition holds. Returns false when it does not within ten seconds.
 func eventually(_ condition: () -> Bool) -> Bool {
   let limit = Date(timeIntervalSinceNow: 10)
