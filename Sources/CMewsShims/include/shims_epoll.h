@@ -31,7 +31,8 @@ SHIM_NO_LOCKS static inline int32_t shim_epoll_delete(int32_t poll, int32_t desc
 }
 
 /*
- * Waits at most timeout milliseconds (negative: for ever) and returns the number of events. A signal is no reason to return.
+ * Waits at most timeout milliseconds (negative: for ever) and returns the number of events. A signal is no reason to
+ * return.
  */
 SHIM_NO_LOCKS static inline int32_t shim_epoll_wait(int32_t poll, struct epoll_event *_Nonnull events, int32_t capacity,
                                                     int32_t timeout) {

@@ -15,8 +15,10 @@
 #include <unistd.h>
 
 /* Room for a thread's record with the completion port it waits on; zeroed when the thread starts. */
+#define SHIM_PORT_THREAD_SIZE 128
+
 struct shim_port_thread_storage {
-    uint64_t words[16];
+    uint8_t bytes[SHIM_PORT_THREAD_SIZE];
 } __attribute__((aligned(64)));
 
 extern __thread struct shim_port_thread_storage shim_port_thread_storage_;

@@ -4,9 +4,9 @@ import Synchronization
 
 /// The memory behind a `CompletionPort`.
 ///
-/// The lock and what it guards are fields apart, so that a thread that changes the queue has exclusive access to the queue
-/// alone, while others contend for the lock. The queue comes first because the thread sanitizer takes the change of a field
-/// for a change at the address of the whole.
+/// The lock and what it guards are fields apart, so that a thread that changes the queue has exclusive access to the
+/// queue alone, while others contend for the lock. The queue comes first because the thread sanitizer takes the change
+/// of a field for a change at the address of the whole.
 struct PortState: ~Copyable {
   var queue: PortQueue
   let lock: FutexLock

@@ -214,6 +214,11 @@ struct CompletionPortReleaseTests {
     }
   }
 
+  @Test("C7: a thread's record has room in its static storage")
+  func recordFits() {
+    #expect(MemoryLayout<PortThread>.size <= Int(SHIM_PORT_THREAD_SIZE))
+  }
+
   @Test("C8: a waiter whose time is over is gone, and the next packet is not lost on it")
   func timedOutWaiterIsGone() {
     withPort(concurrency: 2) { port in
