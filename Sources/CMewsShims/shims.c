@@ -8,11 +8,12 @@ static pthread_key_t exit_key;
 static int exit_key_error;
 static void (*exit_destructor)(void *value);
 
-static void run_exit_destructor(void *value) { exit_destructor(value); }
+static void run_exit_destructor(void *value) { __atomic_load_n(&exit_destructor, __ATOMIC_RELAXED)(value); }
 
 static void create_exit_key(void) { exit_key_error = pthread_key_create(&exit_key, run_exit_destructor); }
 
 int32_t shim_at_thread_exit(void *value, void (*destructor)(void *value)) {
+    /* Every call passes the same function, so it does not matter whose store a thread's exit sees. */
     __atomic_store_n(&exit_destructor, destructor, __ATOMIC_RELAXED);
     pthread_once(&exit_key_once, create_exit_key);
     return exit_key_error != 0 ? exit_key_error : pthread_setspecific(exit_key, value);

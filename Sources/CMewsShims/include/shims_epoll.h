@@ -31,7 +31,10 @@ SHIM_NO_LOCKS static inline int32_t shim_epoll_delete(int32_t poll, int32_t desc
     return epoll_ctl(poll, EPOLL_CTL_DEL, descriptor, &unused) < 0 ? -errno : 0;
 }
 
-/* Waits at most timeout milliseconds (negative: for ever) and returns the number of events. A signal is no reason to return. */
+/*
+ * Waits at most timeout milliseconds (negative: for ever) and returns the number of events. A signal is no reason to
+ * return.
+ */
 SHIM_NO_LOCKS static inline int32_t shim_epoll_wait(int32_t poll, struct epoll_event *_Nonnull events, int32_t capacity,
                                                     int32_t timeout) {
     int32_t count;
@@ -41,7 +44,9 @@ SHIM_NO_LOCKS static inline int32_t shim_epoll_wait(int32_t poll, struct epoll_e
     return count < 0 ? -errno : count;
 }
 
-SHIM_NO_LOCKS static inline uint64_t shim_epoll_data(const struct epoll_event *_Nonnull event) { return event->data.u64; }
+SHIM_NO_LOCKS static inline uint64_t shim_epoll_data(const struct epoll_event *_Nonnull event) {
+    return event->data.u64;
+}
 
 static inline int32_t shim_eventfd_create(void) {
     int32_t descriptor = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
@@ -53,6 +58,8 @@ SHIM_NO_LOCKS static inline void shim_eventfd_signal(int32_t descriptor) {
     while (write(descriptor, &one, sizeof(one)) < 0 && errno == EINTR) continue;
 }
 
-SHIM_NO_LOCKS static inline int32_t shim_descriptor_close(int32_t descriptor) { return close(descriptor) < 0 ? -errno : 0; }
+SHIM_NO_LOCKS static inline int32_t shim_descriptor_close(int32_t descriptor) {
+    return close(descriptor) < 0 ? -errno : 0;
+}
 
 #endif

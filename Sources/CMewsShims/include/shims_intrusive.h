@@ -1,6 +1,6 @@
 /*
- * The intrusive nodes of the runtime. They are C structs because a C function pointer in Swift cannot take a pointer to a
- * Swift struct; Swift knows them as Packet, Timer, EventSource and PassNode.
+ * The intrusive nodes of the runtime. They are C structs because a C function pointer in Swift cannot take a pointer to
+ * a Swift struct; Swift knows them as Packet, Timer, EventSource and PassNode.
  */
 #ifndef CMEWS_SHIMS_INTRUSIVE_H
 #define CMEWS_SHIMS_INTRUSIVE_H

@@ -15,8 +15,10 @@
 #include <unistd.h>
 
 /* Room for a thread's record with the completion port it waits on; zeroed when the thread starts. */
+#define SHIM_PORT_THREAD_SIZE 128
+
 struct shim_port_thread_storage {
-    uint64_t words[16];
+    uint8_t bytes[SHIM_PORT_THREAD_SIZE];
 } __attribute__((aligned(64)));
 
 extern __thread struct shim_port_thread_storage shim_port_thread_storage_;
@@ -24,8 +26,8 @@ extern __thread struct shim_port_thread_storage shim_port_thread_storage_;
 SHIM_NO_LOCKS static inline void *_Nonnull shim_port_thread(void) { return &shim_port_thread_storage_; }
 
 /*
- * Has the destructor called with value when this thread exits. There is one destructor in a process: that of the first
- * call. Returns 0, EAGAIN when the process has no key left, or ENOMEM.
+ * Has the destructor called with value when this thread exits. There is one destructor in a process: every call has to
+ * pass the same. Returns 0, EAGAIN when the process has no key left, or ENOMEM.
  */
 SHIM_NO_LOCKS int32_t shim_at_thread_exit(void *_Nonnull value, void (*_Nonnull destructor)(void *_Nullable value));
 
@@ -37,8 +39,8 @@ SHIM_NO_LOCKS static inline int64_t shim_monotonic_nanoseconds(void) {
 }
 
 /*
- * Waits while *word holds expected, until the monotonic clock shows deadline (negative: for ever). Returns 0 when woken or
- * when the word held something else, ETIMEDOUT, or EINTR. It may also return 0 for no reason.
+ * Waits while *word holds expected, until the monotonic clock shows deadline (negative: for ever). Returns 0 when woken
+ * or when the word held something else, ETIMEDOUT, or EINTR. It may also return 0 for no reason.
  */
 SHIM_NO_LOCKS static inline int32_t shim_futex_wait_until(const void *_Nonnull word, uint32_t expected,
                                                           int64_t deadline_ns) {
@@ -48,8 +50,8 @@ SHIM_NO_LOCKS static inline int32_t shim_futex_wait_until(const void *_Nonnull w
         deadline.tv_nsec = deadline_ns % 1000000000;
         limit = &deadline;
     }
-    if (syscall(SYS_futex, word, FUTEX_WAIT_BITSET_PRIVATE, expected, limit, NULL, FUTEX_BITSET_MATCH_ANY) == 0) return 0;
-    return errno == EAGAIN ? 0 : errno;
+    long result = syscall(SYS_futex, word, FUTEX_WAIT_BITSET_PRIVATE, expected, limit, NULL, FUTEX_BITSET_MATCH_ANY);
+    return result == 0 || errno == EAGAIN ? 0 : errno;
 }
 
 /* Wakes one waiter of a word. The address is only a name here: the memory behind it may be gone already. */
@@ -98,8 +100,8 @@ static inline void shim_thread_set_name(const char *_Nonnull prefix, uint32_t nu
 }
 
 /*
- * The number of CPUs in the calling thread's affinity mask, or 0 when the kernel does not say. The mask may be wider than
- * the C library's cpu_set_t, hence the bare system call.
+ * The number of CPUs in the calling thread's affinity mask, or 0 when the kernel does not say. The mask may be wider
+ * than the C library's cpu_set_t, hence the bare system call.
  */
 static inline int32_t shim_affinity_count(void) {
     uint64_t mask[1024];

@@ -13,8 +13,8 @@ public enum PortBatchResult {
 }
 
 extension CompletionPort {
-  /// Gives back what this thread had from the port and takes the next packet, at once if there is one and the concurrency
-  /// value allows, else by waiting for a poster's hand-off.
+  /// Gives back what this thread had from the port and takes the next packet, at once if there is one and the
+  /// concurrency value allows, else by waiting for a poster's hand-off.
   ///
   /// - Parameter timeoutNanoseconds: how long to wait; 0 not at all, negative for ever.
   @_noLocks
@@ -22,14 +22,14 @@ extension CompletionPort {
     let thread = PortThread.current
     if thread.pointee.port != state, let failure = associate(thread) { return failure }
     state.pointee.lock.lock()
-    state.pointee.settle(thread)
-    guard !state.pointee.isClosed else {
+    state.pointee.queue.settle(thread)
+    guard !state.pointee.queue.isClosed else {
       state.pointee.lock.unlock()
       leave()
       return .closed
     }
-    if state.pointee.active < state.pointee.concurrency, let packet = state.pointee.removeFirst() {
-      state.pointee.active &+= 1
+    if state.pointee.queue.active < state.pointee.queue.concurrency, let packet = state.pointee.queue.removeFirst() {
+      state.pointee.queue.active &+= 1
       thread.pointee.holdsSlot = true
       state.pointee.lock.unlock()
       thread.pointee.borrow(packet)
@@ -40,15 +40,15 @@ extension CompletionPort {
       return .timedOut
     }
     thread.pointee.word.store(PortThread.parked, ordering: .relaxed)
-    state.pointee.push(thread)
+    state.pointee.queue.push(thread)
     state.pointee.lock.unlock()
     return park(thread, timeoutNanoseconds)
   }
 
   /// Like `get`, and takes as many of the packets that are there as the array holds. It never waits to fill the array.
   ///
-  /// The thread counts as one active thread, however many packets it holds: those it has not reached yet are out of reach for
-  /// other threads while it blocks.
+  /// The thread counts as one active thread, however many packets it holds: those it has not reached yet are out of
+  /// reach for other threads while it blocks.
   ///
   /// - Parameters:
   ///   - packets: receives the packets, oldest first.
@@ -70,7 +70,7 @@ extension CompletionPort {
     if count > 1 {
       let thread = PortThread.current
       state.pointee.lock.lock()
-      while taken < count, let packet = state.pointee.removeFirst() {
+      while taken < count, let packet = state.pointee.queue.removeFirst() {
         (packets + taken).initialize(to: packet)
         thread.pointee.borrow(packet)
         taken &+= 1
@@ -110,7 +110,7 @@ extension CompletionPort {
     state.pointee.lock.lock()
     defer { state.pointee.lock.unlock() }
     guard thread.pointee.isWaiting else { return false }
-    state.pointee.remove(thread)
+    state.pointee.queue.remove(thread)
     return true
   }
 }

@@ -10,8 +10,8 @@ public enum PostResult {
 }
 
 extension CompletionPort {
-  /// Queues a packet, and releases a waiting thread if the concurrency value allows one more. Costs one lock, and one system
-  /// call if a thread is released.
+  /// Queues a packet, and releases a waiting thread if the concurrency value allows one more. Costs one lock, and one
+  /// system call if a thread is released.
   ///
   /// - Parameter packet: the owner's memory, lent until the packet is delivered. It must not be in a queue.
   /// - Returns: false when the port is closed; the packet then stays with the caller.
@@ -32,14 +32,14 @@ extension CompletionPort {
   @discardableResult
   public func post(first: PacketPointer, last: PacketPointer, count: Int) -> Bool {
     state.pointee.lock.lock()
-    guard !state.pointee.isClosed else {
+    guard !state.pointee.queue.isClosed else {
       state.pointee.lock.unlock()
       return false
     }
-    state.pointee.append(first: first, last: last, count: count)
-    let claimed = state.pointee.claimWaiters()
+    state.pointee.queue.append(first: first, last: last, count: count)
+    let claimed = state.pointee.queue.claimWaiters()
     state.pointee.lock.unlock()
-    PortState.wake(claimed)
+    PortQueue.wake(claimed)
     return true
   }
 
@@ -48,30 +48,30 @@ extension CompletionPort {
     key: UInt, bytes: UInt, operation: UnsafeMutableRawPointer?, status: Int32 = 0
   ) -> PostResult {
     state.pointee.lock.lock()
-    while state.pointee.freePackets == nil && !state.pointee.isClosed {
+    while state.pointee.queue.freePackets == nil && !state.pointee.queue.isClosed {
       state.pointee.lock.unlock()
       guard let slab = CompletionPort.makeSlab() else { return .noMemory }
       state.pointee.lock.lock()
-      state.pointee.adopt(slab: slab)
+      state.pointee.queue.adopt(slab: slab)
     }
-    guard !state.pointee.isClosed, let packet = state.pointee.freePackets else {
+    guard !state.pointee.queue.isClosed, let packet = state.pointee.queue.freePackets else {
       state.pointee.lock.unlock()
       return .closed
     }
-    state.pointee.freePackets = packet.pointee.next
+    state.pointee.queue.freePackets = packet.pointee.next
     packet.pointee.key = key
     packet.pointee.bytes = bytes
     packet.pointee.operation = operation
     packet.pointee.status = status
-    state.pointee.append(first: packet, last: packet, count: 1)
-    let claimed = state.pointee.claimWaiters()
+    state.pointee.queue.append(first: packet, last: packet, count: 1)
+    let claimed = state.pointee.queue.claimWaiters()
     state.pointee.lock.unlock()
-    PortState.wake(claimed)
+    PortQueue.wake(claimed)
     return .posted
   }
 
   private static func makeSlab() -> PacketPointer? {
-    let memory = malloc(PortState.packetsPerSlab * MemoryLayout<Packet>.stride)
-    return memory?.bindMemory(to: Packet.self, capacity: PortState.packetsPerSlab)
+    let memory = malloc(PortQueue.packetsPerSlab * MemoryLayout<Packet>.stride)
+    return memory?.bindMemory(to: Packet.self, capacity: PortQueue.packetsPerSlab)
   }
 }

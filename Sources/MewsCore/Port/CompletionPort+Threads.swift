@@ -2,9 +2,9 @@ import CMewsShims
 import Glibc
 
 extension CompletionPort {
-  /// Ends the calling thread's association with this port: its slot is free for another, and packets of the port's own memory
-  /// that it received are no longer valid. A thread that exits, or waits on another port, leaves by itself. Nothing happens
-  /// when the thread is not associated with this port.
+  /// Ends the calling thread's association with this port: its slot is free for another, and packets of the port's own
+  /// memory that it received are no longer valid. A thread that exits, or waits on another port, leaves by itself.
+  /// Nothing happens when the thread is not associated with this port.
   @_noLocks
   public func leave() {
     let thread = PortThread.current
@@ -12,8 +12,8 @@ extension CompletionPort {
     CompletionPort.leave(thread)
   }
 
-  /// Says that the calling thread is about to block: it gives up its slot, so that another thread may be released in its
-  /// place. Scopes nest; only the outermost counts. Nothing happens on a thread that is not active on this port.
+  /// Says that the calling thread is about to block: it gives up its slot, so that another thread may be released in
+  /// its place. Scopes nest; only the outermost counts. Nothing happens on a thread that is not active on this port.
   @_noLocks
   public func blockingBegin() {
     let thread = PortThread.current
@@ -22,10 +22,10 @@ extension CompletionPort {
     guard thread.pointee.blockingDepth == 1 else { return }
     state.pointee.lock.lock()
     thread.pointee.holdsSlot = false
-    state.pointee.active &-= 1
-    let claimed = state.pointee.claimWaiters()
+    state.pointee.queue.active &-= 1
+    let claimed = state.pointee.queue.claimWaiters()
     state.pointee.lock.unlock()
-    PortState.wake(claimed)
+    PortQueue.wake(claimed)
   }
 
   /// Says that the calling thread no longer blocks. It is active again at once, even if that makes one more than the
@@ -38,7 +38,7 @@ extension CompletionPort {
     guard thread.pointee.blockingDepth == 0 else { return }
     state.pointee.lock.lock()
     thread.pointee.holdsSlot = true
-    state.pointee.active &+= 1
+    state.pointee.queue.active &+= 1
     state.pointee.lock.unlock()
   }
 
@@ -52,8 +52,8 @@ extension CompletionPort {
     }
     state.pointee.lock.lock()
     defer { state.pointee.lock.unlock() }
-    guard !state.pointee.isClosed else { return .closed }
-    state.pointee.associatedThreads &+= 1
+    guard !state.pointee.queue.isClosed else { return .closed }
+    state.pointee.queue.associatedThreads &+= 1
     thread.pointee.port = state
     return nil
   }
@@ -64,12 +64,12 @@ extension CompletionPort {
     guard let state = thread.pointee.port else { return }
     thread.pointee.port = nil
     state.pointee.lock.lock()
-    state.pointee.settle(thread)
-    let claimed = state.pointee.claimWaiters()
-    state.pointee.associatedThreads &-= 1
-    let isLast = state.pointee.isDestroyed && state.pointee.associatedThreads == 0
+    state.pointee.queue.settle(thread)
+    let claimed = state.pointee.queue.claimWaiters()
+    state.pointee.queue.associatedThreads &-= 1
+    let isLast = state.pointee.queue.isDestroyed && state.pointee.queue.associatedThreads == 0
     state.pointee.lock.unlock()
-    PortState.wake(claimed)
+    PortQueue.wake(claimed)
     if isLast { _unsafePerformance { release(state) } }
   }
 }

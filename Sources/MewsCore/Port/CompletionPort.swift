@@ -3,8 +3,8 @@ import Glibc
 
 /// What a wait on a completion port ended with.
 public enum PortResult {
-  /// A packet, delivered to this thread alone. A packet that a user post took from the port's own memory is valid until this
-  /// thread's next call of `get`, `getMany` or `leave`; any other belongs to whoever embeds it.
+  /// A packet, delivered to this thread alone. A packet that a user post took from the port's own memory is valid until
+  /// this thread's next call of `get`, `getMany` or `leave`; any other belongs to whoever embeds it.
   case packet(PacketPointer)
   /// The time was over, or it was zero and no packet was to be had.
   case timedOut
@@ -16,15 +16,15 @@ public enum PortResult {
   case noMemory
 }
 
-/// A completion port in user space: packets in, first come first served; threads that wait, the latest released first; and at
-/// most `concurrency` of them active at once.
+/// A completion port in user space: packets in, first come first served; threads that wait, the latest released first;
+/// and at most `concurrency` of them active at once.
 ///
-/// A thread is *active* from when a poster hands it a packet until it calls `get` again, waits on another port, leaves, exits
-/// or begins a blocking scope. It is associated with the port by its first `get`, and with one port at a time. A wait that
-/// times out leaves the thread inactive.
+/// A thread is *active* from when a poster hands it a packet until it calls `get` again, waits on another port, leaves,
+/// exits or begins a blocking scope. It is associated with the port by its first `get`, and with one port at a time. A
+/// wait that times out leaves the thread inactive.
 ///
 /// The port does no input or output itself. Every function may be called from any thread.
-public struct CompletionPort {
+public struct CompletionPort: @unchecked Sendable {
   let state: UnsafeMutablePointer<PortState>
 
   /// Creates a port.
@@ -42,36 +42,36 @@ public struct CompletionPort {
 
   /// Closes the port: every waiting thread returns `.abandoned`, and later calls answer `.closed`.
   ///
-  /// - Returns: the packets that nobody received, oldest first, chained through `next`, so that their owners can have them
-  ///   back. Packets of the port's own memory are dropped. Nil the second time.
+  /// - Returns: the packets that nobody received, oldest first, chained through `next`, so that their owners can have
+  ///   them back. Packets of the port's own memory are dropped. Nil the second time.
   @discardableResult
   public func close() -> PacketPointer? {
     state.pointee.lock.lock()
-    state.pointee.isClosed = true
-    let abandoned = state.pointee.waiters
-    while let waiter = state.pointee.waiters {
+    state.pointee.queue.isClosed = true
+    let abandoned = state.pointee.queue.waiters
+    while let waiter = state.pointee.queue.waiters {
       // The chain through `next` stays as it is, for `wake`.
-      state.pointee.remove(waiter)
+      state.pointee.queue.remove(waiter)
     }
     let undelivered = takeUndelivered()
     state.pointee.lock.unlock()
-    PortState.wake(abandoned)
+    PortQueue.wake(abandoned)
     return undelivered
   }
 
-  /// Closes the port and releases its memory, at once or when the last associated thread has left or exited. The caller sees
-  /// to it that nobody posts, and no other thread waits, from now on.
+  /// Closes the port and releases its memory, at once or when the last associated thread has left or exited. The caller
+  /// sees to it that nobody posts, and no other thread waits, from now on.
   public func destroy() {
     close()
     state.pointee.lock.lock()
-    state.pointee.isDestroyed = true
-    let isLast = state.pointee.associatedThreads == 0
+    state.pointee.queue.isDestroyed = true
+    let isLast = state.pointee.queue.associatedThreads == 0
     state.pointee.lock.unlock()
     if isLast { CompletionPort.release(state) }
   }
 
   /// How many threads may be active at once.
-  public var concurrency: Int { state.pointee.concurrency }
+  public var concurrency: Int { state.pointee.queue.concurrency }
 
   static func release(_ state: UnsafeMutablePointer<PortState>) {
     state.deinitialize(count: 1)
@@ -81,9 +81,9 @@ public struct CompletionPort {
   private func takeUndelivered() -> PacketPointer? {
     var first: PacketPointer?
     var last: PacketPointer?
-    while let packet = state.pointee.removeFirst() {
+    while let packet = state.pointee.queue.removeFirst() {
       guard packet.pointee.isPooled == 0 else {
-        state.pointee.recycle(packet)
+        state.pointee.queue.recycle(packet)
         continue
       }
       packet.pointee.next = nil
@@ -96,13 +96,13 @@ public struct CompletionPort {
 
 extension CompletionPort {
   /// The number of packets that no thread has been handed yet.
-  public var depth: Int { withLock { state.pointee.depth } }
+  public var depth: Int { withLock { state.pointee.queue.depth } }
 
   /// The number of threads that count against the concurrency value.
-  public var activeCount: Int { withLock { state.pointee.active } }
+  public var activeCount: Int { withLock { state.pointee.queue.active } }
 
   /// The number of threads that wait in `get` or `getMany`.
-  public var waiterCount: Int { withLock { state.pointee.waiterCount } }
+  public var waiterCount: Int { withLock { state.pointee.queue.waiterCount } }
 
   private func withLock(_ body: () -> Int) -> Int {
     state.pointee.lock.lock()

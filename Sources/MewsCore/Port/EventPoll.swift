@@ -41,8 +41,8 @@ struct EventPoll {
     free(events)
   }
 
-  /// Reports every change of the descriptor's readiness, in both directions and edge-triggered, with `data`. One call serves
-  /// for the descriptor's life.
+  /// Reports every change of the descriptor's readiness, in both directions and edge-triggered, with `data`. One call
+  /// serves for the descriptor's life.
   ///
   /// - Returns: 0 or an errno.
   @_noLocks

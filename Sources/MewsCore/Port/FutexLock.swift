@@ -4,8 +4,8 @@ import Synchronization
 /// A mutual exclusion lock of one word that the owner embeds: one atomic instruction to take or to leave it when nobody
 /// competes, a futex otherwise. Not recursive, and not fair.
 ///
-/// Where another CPU can be running the holder, a contender spins before it sleeps, about twice as long as spinning took to
-/// succeed lately.
+/// Where another CPU can be running the holder, a contender spins before it sleeps, about twice as long as spinning
+/// took to succeed lately.
 struct FutexLock: ~Copyable {
   private let word = Atomic<UInt32>(Self.free)
   private let usualSpins = Atomic<Int32>(0)
@@ -37,8 +37,8 @@ struct FutexLock: ~Copyable {
   @_noLocks @inline(never)
   private func contend() {
     if spin() { return }
-    // From here on the word says that somebody may sleep, even if this thread turns out to be the last contender: one wake
-    // too many is cheap, one too few is a deadlock.
+    // From here on the word says that somebody may sleep, even if this thread turns out to be the last contender: one
+    // wake too many is cheap, one too few is a deadlock.
     while word.exchange(Self.heldAndAwaited, ordering: .acquiring) != Self.free {
       _ = shim_futex_wait_until(address, Self.heldAndAwaited, -1)
     }

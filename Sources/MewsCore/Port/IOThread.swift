@@ -2,19 +2,19 @@ import CMewsShims
 import Glibc
 import Synchronization
 
-/// Somebody who hears of a descriptor's readiness: the first field of a connection or listener, which `onEvents` casts the
-/// pointer back to. `descriptor` is negative while nobody listens.
+/// Somebody who hears of a descriptor's readiness: the first field of a connection or listener, which `onEvents` casts
+/// the pointer back to. `descriptor` is negative while nobody listens.
 public typealias EventSource = shim_event_source
 public typealias EventSourcePointer = UnsafeMutablePointer<EventSource>
 
 /// A thread that waits for readiness, timers and packets, and runs what belongs to them.
 ///
-/// It works in passes: wait; run the nodes that were put off to this pass; tell event sources; run the packets of the mailbox;
-/// run the timers that are due; run the nodes of the pass's end; run the deferred nodes. Everything a pass does shares one
-/// reading of the clock, one wait and one flush a connection.
+/// It works in passes: wait; run the nodes that were put off to this pass; tell event sources; run the packets of the
+/// mailbox; run the timers that are due; run the nodes of the pass's end; run the deferred nodes. Everything a pass
+/// does shares one reading of the clock, one wait and one flush a connection.
 ///
 /// Functions are for the thread itself unless they say otherwise. Nothing that runs on it may block.
-public struct IOThread: Equatable {
+public struct IOThread: Equatable, @unchecked Sendable {
   let state: UnsafeMutablePointer<IOThreadState>
 
   private static var stackSize: Int { 1 << 20 }
@@ -29,34 +29,35 @@ public struct IOThread: Equatable {
   public static func create(
     index: UInt32, server: UnsafeMutableRawPointer?, hooks: ThreadHooks
   ) throws(SystemError) -> IOThread {
+    var isComplete = false
     let poll = try EventPoll.create()
-    do throws(SystemError) {
-      let wake = try WakeDescriptor.create()
-      do throws(SystemError) {
-        let error = poll.add(wake.descriptor, data: IOThreadState.wakeData)
-        guard error == 0 else { throw SystemError(call: "epoll_ctl", code: error) }
-        guard let wheel = TimerWheel.create(now: monotonicMilliseconds()),
-          let memory = aligned_alloc(128, (MemoryLayout<IOThreadState>.size + 127) & ~127)
-        else { throw SystemError(call: "malloc", code: ENOMEM) }
-        let state = memory.bindMemory(to: IOThreadState.self, capacity: 1)
-        let context = ThreadContext(kind: .ioThread, index: index, server: server)
-        state.initialize(to: IOThreadState(poll: poll, wake: wake, wheel: wheel, context: context, hooks: hooks))
-        return IOThread(state: state)
-      } catch {
-        wake.destroy()
-        throw error
-      }
-    } catch {
-      poll.destroy()
-      throw error
+    defer { if !isComplete { poll.destroy() } }
+    let wake = try WakeDescriptor.create()
+    defer { if !isComplete { wake.destroy() } }
+    let error = poll.add(wake.descriptor, data: IOThreadState.wakeData)
+    guard error == 0 else { throw SystemError(call: "epoll_ctl", code: error) }
+    guard let wheel = TimerWheel.create(now: monotonicMilliseconds()) else {
+      throw SystemError(call: "malloc", code: ENOMEM)
     }
+    guard let memory = aligned_alloc(128, (MemoryLayout<IOThreadState>.size + 127) & ~127) else {
+      wheel.destroy()
+      throw SystemError(call: "aligned_alloc", code: ENOMEM)
+    }
+    let state = memory.bindMemory(to: IOThreadState.self, capacity: 1)
+    let context = ThreadContext(kind: .ioThread, index: index, server: server)
+    state.initialize(to: IOThreadState(poll: poll, wake: wake, wheel: wheel, context: context, hooks: hooks))
+    isComplete = true
+    return IOThread(state: state)
   }
 
   /// Starts the thread. For the thread that created it.
   ///
   /// - Returns: 0 or an errno.
   public func start() -> Int32 {
-    shim_thread_create(&state.pointee.thread, Self.stackSize, Self.body, state)
+    var thread: pthread_t = 0
+    let error = shim_thread_create(&thread, Self.stackSize, Self.body, state)
+    state.pointee.thread = thread
+    return error
   }
 
   /// Ends the thread after the pass it is in, or after one more. Any thread may call this, any number of times.
@@ -118,8 +119,8 @@ extension IOThread {
     if state.pointee.mailbox.push(packet) { state.pointee.wake.signal() }
   }
 
-  /// Begins to tell the source of its descriptor's readiness: once now, and then on every change, for as long as it is not
-  /// removed. The source stays at its address meanwhile.
+  /// Begins to tell the source of its descriptor's readiness: once now, and then on every change, for as long as it is
+  /// not removed. The source stays at its address meanwhile.
   ///
   /// - Returns: 0 or an errno.
   @_noLocks
@@ -155,7 +156,8 @@ extension IOThread {
     if descriptor >= 0 { _ = shim_descriptor_close(descriptor) }
   }
 
-  /// Starts a timer, or starts it anew, for a time on the clock of `now`. Its action runs in the first pass at or after it.
+  /// Starts a timer, or starts it anew, for a time on the clock of `now`. Its action runs in the first pass at or after
+  /// it.
   @_noLocks
   public func start(_ timer: TimerPointer, deadline: UInt64) {
     state.pointee.wheel.start(timer, deadline: deadline)
@@ -168,22 +170,22 @@ extension IOThread {
     state.pointee.wheel.cancel(timer)
   }
 
-  /// Runs a node once at the end of this pass, when all events, packets and timers are done. Nodes queued by such a node run
-  /// in the same pass: for work that may come back to itself there is `runInNextPass`.
+  /// Runs a node once at the end of this pass, when all events, packets and timers are done. Nodes queued by such a
+  /// node run in the same pass: for work that may come back to itself there is `runInNextPass`.
   @_noLocks
   public func runAtPassEnd(_ node: PassNodePointer) {
     state.pointee.passEnd.append(node)
   }
 
-  /// Runs a node once at the beginning of the next pass, which then does not sleep. For work that has had its share of this
-  /// pass.
+  /// Runs a node once at the beginning of the next pass, which then does not sleep. For work that has had its share of
+  /// this pass.
   @_noLocks
   public func runInNextPass(_ node: PassNodePointer) {
     state.pointee.nextPass.append(node)
   }
 
-  /// Runs a node once after everything else in this pass, when no event of it can be told any more: the place to free event
-  /// sources.
+  /// Runs a node once after everything else in this pass, when no event of it can be told any more: the place to free
+  /// event sources.
   @_noLocks
   public func deferRelease(_ node: PassNodePointer) {
     state.pointee.deferred.append(node)

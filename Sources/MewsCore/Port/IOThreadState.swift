@@ -2,22 +2,22 @@ import CMewsShims
 import Glibc
 import Synchronization
 
-/// The memory behind an `IOThread`. What other threads write comes first and has two cache lines to itself.
+/// The memory behind an `IOThread`. What other threads change comes last, on cache lines of its own.
 struct IOThreadState: ~Copyable {
-  let mailbox = Mailbox()
-  let isStopping = Atomic<Bool>(false)
-  private let padding = InlineArray<13, UInt64>(repeating: 0)
-
+  var now: UInt64 = 0
   let poll: EventPoll
   let wake: WakeDescriptor
   let wheel: TimerWheel
-  let hooks: ThreadHooks
-  var now: UInt64 = 0
   var nextPass = PassList()
   var passEnd = PassList()
   var deferred = PassList()
   var context: ThreadContext
+  let hooks: ThreadHooks
   var thread: pthread_t = 0
+
+  private let padding = InlineArray<16, UInt64>(repeating: 0)
+  let mailbox = Mailbox()
+  let isStopping = Atomic<Bool>(false)
 
   /// The data word of the wake descriptor: nil as an event source.
   static var wakeData: UInt64 { 0 }
@@ -31,8 +31,8 @@ struct IOThreadState: ~Copyable {
   }
 }
 
-/// The pass. These take the state by pointer, and reach every field through it: actions come back to the same state, which an
-/// `inout` would rule out.
+/// The pass. These take the state by pointer, and reach every field through it: actions come back to the same state,
+/// which an `inout` would rule out.
 extension IOThreadState {
   typealias Pointer = UnsafeMutablePointer<IOThreadState>
 
@@ -58,8 +58,8 @@ extension IOThreadState {
     } while !state.pointee.passEnd.isEmpty
   }
 
-  /// Waits for events, and returns how many there are. The time to the next timer counts from the beginning of the last pass:
-  /// timers may be late by the length of a pass, for one look at the clock less.
+  /// Waits for events, and returns how many there are. The time to the next timer counts from the beginning of the last
+  /// pass: timers may be late by the length of a pass, for one look at the clock less.
   @_noLocks
   private static func wait(_ state: Pointer) -> Int {
     var timeout: Int32 = -1

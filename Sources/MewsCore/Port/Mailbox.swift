@@ -1,11 +1,11 @@
 import Synchronization
 
-/// A queue of packets from any thread to one, without a lock. The receiver pays for a system call only where it sleeps: a
-/// poster is told to wake it when, and only when, it has parked.
+/// A queue of packets from any thread to one, without a lock. The receiver pays for a system call only where it sleeps:
+/// a poster is told to wake it when, and only when, it has parked.
 ///
-/// Posters push onto a stack; the receiver takes all of it in one exchange and turns it round, so packets of one poster arrive
-/// in their order. A packet pushed onto a stack that is not empty needs no look at the receiver: whoever filled the empty
-/// stack took that look.
+/// Posters push onto a stack; the receiver takes all of it in one exchange and turns it round, so packets of one poster
+/// arrive in their order. A packet pushed onto a stack that is not empty needs no look at the receiver: whoever filled
+/// the empty stack took that look.
 struct Mailbox: ~Copyable {
   private enum Receiver {
     static var running: UInt32 { 0 }
@@ -18,7 +18,8 @@ struct Mailbox: ~Copyable {
 
   /// Queues a packet.
   ///
-  /// - Returns: true when the caller has to wake the receiver. Of all posters since the receiver parked, one is told so.
+  /// - Returns: true when the caller has to wake the receiver. Of all posters since the receiver parked, one is told
+  ///   so.
   @_noLocks
   func push(_ packet: PacketPointer) -> Bool {
     var previous = latest.load(ordering: .relaxed)

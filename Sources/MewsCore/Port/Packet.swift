@@ -1,10 +1,11 @@
 import CMewsShims
 
-/// A completion packet: `key`, `bytes`, `operation` and `status` travel from the poster to exactly one receiver, untouched.
+/// A completion packet: `key`, `bytes`, `operation` and `status` travel from the poster to exactly one receiver,
+/// untouched.
 ///
-/// A packet is intrusive: whoever embeds it owns its memory, lends it to the port or mailbox it is posted to, and has it back
-/// when it is delivered. It may be in one queue at a time. `next` belongs to the queue meanwhile.
-/// `action`, where there is one, is what the receiving worker or I/O thread runs with the packet.
+/// A packet is intrusive: whoever embeds it owns its memory, lends it to the port or mailbox it is posted to, and has
+/// it back when it is delivered. It may be in one queue at a time. `next` belongs to the queue meanwhile. `action`,
+/// where there is one, is what the receiving worker or I/O thread runs with the packet.
 public typealias Packet = shim_packet
 public typealias PacketPointer = UnsafeMutablePointer<Packet>
 

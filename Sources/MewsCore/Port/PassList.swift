@@ -1,6 +1,7 @@
 import CMewsShims
 
-/// Work for a set point of an I/O thread's pass, embedded in what it concerns. The owner keeps it valid while it is queued.
+/// Work for a set point of an I/O thread's pass, embedded in what it concerns. The owner keeps it valid while it is
+/// queued.
 public typealias PassNode = shim_pass_node
 public typealias PassNodePointer = UnsafeMutablePointer<PassNode>
 

@@ -3,8 +3,8 @@ import Glibc
 
 /// How many CPUs this process may use.
 public enum ProcessorCount {
-  /// The CPUs of the calling thread's affinity mask, or fewer if the CPU quota of a control group allows less time than they
-  /// have; a fraction counts as one. At least 1. Reads files: not for the hot path.
+  /// The CPUs of the calling thread's affinity mask, or fewer if the CPU quota of a control group allows less time than
+  /// they have; a fraction counts as one. At least 1. Reads files: not for the hot path.
   public static var available: Int {
     let affinity = max(1, Int(shim_affinity_count()))
     guard let quota = ControlGroupQuota.smallest(readingFile: readFile) else { return affinity }
@@ -29,7 +29,8 @@ public enum ProcessorCount {
 
 /// The CPU quota that control groups, of either version, put on this process.
 enum ControlGroupQuota {
-  /// One control group hierarchy: where it is mounted, which group its mount shows at the top, and which this process is in.
+  /// One control group hierarchy: where it is mounted, which group its mount shows at the top, and which this process
+  /// is in.
   private struct Hierarchy {
     var mountPoint: String
     var mountRoot: String
@@ -49,8 +50,8 @@ enum ControlGroupQuota {
       .min()
   }
 
-  /// A line of mountinfo is "ID PARENT DEVICE ROOT MOUNTPOINT OPTIONS [FIELDS...] - TYPE SOURCE SUPEROPTIONS", one of cgroup
-  /// is "ID:CONTROLLERS:PATH", with ID 0 and no controllers for version 2.
+  /// A line of mountinfo is "ID PARENT DEVICE ROOT MOUNTPOINT OPTIONS [FIELDS...] - TYPE SOURCE SUPEROPTIONS", one of
+  /// cgroup is "ID:CONTROLLERS:PATH", with ID 0 and no controllers for version 2.
   private static func hierarchies(mounts: String, groups: String) -> [Hierarchy] {
     var unified: String?
     var withController: String?

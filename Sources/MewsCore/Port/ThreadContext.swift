@@ -1,6 +1,7 @@
 import CMewsShims
 
-/// What a thread of the runtime is to the runtime. Each I/O thread and worker has one, reachable from everything it calls.
+/// What a thread of the runtime is to the runtime. Each I/O thread and worker has one, reachable from everything it
+/// calls.
 ///
 /// The fields other than `kind` and `index` are for the layers above: the thread's hooks fill them in.
 public struct ThreadContext {

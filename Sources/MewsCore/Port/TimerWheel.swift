@@ -1,8 +1,8 @@
 import CMewsShims
 import Glibc
 
-/// A one-shot timer. Whoever embeds it owns it, and keeps it valid while it is started. `deadline` and its list links are the
-/// wheel's meanwhile; `action` and `context` are the owner's.
+/// A one-shot timer. Whoever embeds it owns it, and keeps it valid while it is started. `deadline` and its list links
+/// are the wheel's meanwhile; `action` and `context` are the owner's.
 public typealias Timer = shim_timer
 public typealias TimerPointer = UnsafeMutablePointer<Timer>
 
@@ -20,10 +20,10 @@ extension shim_timer {
 
 /// A hierarchical timing wheel (Varghese and Lauck, 1987), for one thread, without a clock of its own.
 ///
-/// Eleven levels of 64 lists, which cover 64 bits. A timer lies on the level of the highest of its deadline's base-64 digits that differs from the
-/// wheel's time, in the list of that digit. Where the time reaches a list above the lowest level, its timers move down. Thus
-/// starting and cancelling take a constant time, and a timer due within a day moves four times at most. A bit for each list that is not empty
-/// finds the next one in a few instructions.
+/// Eleven levels of 64 lists, which cover 64 bits. A timer lies on the level of the highest of its deadline's base-64
+/// digits that differs from the wheel's time, in the list of that digit. Where the time reaches a list above the lowest
+/// level, its timers move down. Thus starting and cancelling take a constant time, and a timer due within a day moves
+/// four times at most. A bit for each list that is not empty finds the next one in a few instructions.
 public struct TimerWheel {
   private let state: UnsafeMutablePointer<WheelState>
 
@@ -63,8 +63,8 @@ public struct TimerWheel {
     return true
   }
 
-  /// Moves the time to `now` and runs the timers whose deadlines it reaches, earlier ones first. A timer is stopped when it
-  /// runs; its action may start it again, and start or cancel any other. A time that lies back changes nothing.
+  /// Moves the time to `now` and runs the timers whose deadlines it reaches, earlier ones first. A timer is stopped
+  /// when it runs; its action may start it again, and start or cancel any other. A time that lies back changes nothing.
   @_noLocks
   public func advance(to now: UInt64) {
     guard now >= state.pointee.now else { return }
@@ -77,8 +77,8 @@ public struct TimerWheel {
     }
   }
 
-  /// When `advance` has something to do next, at the latest: the earliest deadline, or an earlier time at which timers have to
-  /// move down a level. Nil when no timer is started.
+  /// When `advance` has something to do next, at the latest: the earliest deadline, or an earlier time at which timers
+  /// have to move down a level. Nil when no timer is started.
   public var nextDeadline: UInt64? {
     @_noLocks get { state.pointee.nextList()?.time }
   }
@@ -144,8 +144,8 @@ extension WheelState {
     }
   }
 
-  /// The list that the time reaches first, and when. Lower levels come first: all of their lists lie before the next digit of
-  /// the level above.
+  /// The list that the time reaches first, and when. Lower levels come first: all of their lists lie before the next
+  /// digit of the level above.
   @_noLocks
   func nextList() -> (list: Int, time: UInt64)? {
     if lists[Self.dueList] != nil { return (Self.dueList, now) }
@@ -158,7 +158,8 @@ extension WheelState {
     return nil
   }
 
-  /// Stops and returns a timer that is due, moving the time to its deadline; nil, with the time at `limit`, when no other is.
+  /// Stops and returns a timer that is due, moving the time to its deadline; nil, with the time at `limit`, when no
+  /// other is.
   @_noLocks
   mutating func takeDue(at limit: UInt64) -> TimerPointer? {
     while true {

@@ -3,9 +3,9 @@ import Glibc
 
 /// Threads that take packets from a completion port and run their actions.
 ///
-/// Each is named "mews-worker-N", has 1 MiB of stack, and blocks all signals but those that a fault raises, so that a host
-/// program's handlers for the others never run on it.
-public struct WorkerPool {
+/// Each is named "mews-worker-N", has 1 MiB of stack, and blocks all signals but those that a fault raises, so that a
+/// host program's handlers for the others never run on it.
+public struct WorkerPool: @unchecked Sendable {
   private struct Worker {
     var context: ThreadContext
     var thread: pthread_t = 0
@@ -15,11 +15,12 @@ public struct WorkerPool {
   }
 
   private struct State {
+    /// How many threads have been created. First, and no worker's business: the others are read by workers meanwhile.
+    var running = 0
     let port: CompletionPort
     let hooks: ThreadHooks
     let workers: UnsafeMutablePointer<Worker>
     let capacity: Int
-    var running = 0
   }
 
   private let state: UnsafeMutablePointer<State>
@@ -48,7 +49,8 @@ public struct WorkerPool {
     let state = memory.bindMemory(to: State.self, capacity: 1)
     state.initialize(to: State(port: port, hooks: hooks, workers: workers, capacity: count))
     for number in 0..<count {
-      let context = ThreadContext(kind: .worker, index: firstIndex &+ UInt32(truncatingIfNeeded: number), server: server)
+      let context = ThreadContext(
+        kind: .worker, index: firstIndex &+ UInt32(truncatingIfNeeded: number), server: server)
       (workers + number).initialize(to: Worker(context: context, pool: state))
     }
     return WorkerPool(state: state)
@@ -60,12 +62,14 @@ public struct WorkerPool {
   public func start() -> Int32 {
     while state.pointee.running < state.pointee.capacity {
       let worker = state.pointee.workers + state.pointee.running
-      let error = shim_thread_create(&worker.pointee.thread, Self.stackSize, Self.body, worker)
+      var thread: pthread_t = 0
+      let error = shim_thread_create(&thread, Self.stackSize, Self.body, worker)
       guard error == 0 else {
         stop()
         join()
         return error
       }
+      worker.pointee.thread = thread
       state.pointee.running += 1
     }
     return 0

@@ -34,7 +34,7 @@ struct SocketConnection {
     source = EventSource(descriptor: descriptor, onEvents: { SocketConnection.onEvents($0, $1) })
     flushNode = PassNode(action: { node in SocketConnection.flush(SocketConnection.whole(node, at: Offset.flushNode)) })
     readNode = PassNode(action: { node in SocketConnection.read(SocketConnection.whole(node, at: Offset.readNode)) })
-    releaseNode = PassNode(action: { node in SocketConnection.whole(node, at: Offset.releaseNode).deallocate() })
+    releaseNode = PassNode(action: { node in SocketConnection.free(SocketConnection.whole(node, at: Offset.releaseNode)) })
     lingerTimer = Timer(action: { timer in SocketConnection.lingeringIsOver(timer) }, context: nil)
     connection = Connection(context: context, transport: Self.transport)
   }
@@ -73,6 +73,12 @@ extension SocketConnection {
     let context = socket.pointee.connection.context
     context.pointee.thread.deferRelease(node(socket, at: Offset.releaseNode))
     IOContext.remove(connection(socket), from: context)
+  }
+
+  /// Frees the memory, unless it is still queued to be read in the next pass: then after that.
+  private static func free(_ socket: SocketConnectionPointer) {
+    guard socket.pointee.readNode.isQueued != 0 else { return socket.deallocate() }
+    socket.pointee.connection.context.pointee.thread.runInNextPass(node(socket, at: Offset.releaseNode))
   }
 
   /// The last response is out: says so to the peer, and reads on until it closes, too.
