@@ -36,25 +36,33 @@ final class RouteDispatch: @unchecked Sendable {
   @_noLocks
   private static func select(_ state: UnsafeMutablePointer<State>, _ exchange: ExchangePointer) {
     guard let path = exchange.pointee.path, let base = exchange.pointee.base else { return }
-    var match = RouteMatch()
     let head = Exchange.head(exchange)
-    withUnsafeMutablePointer(to: &match) { match in
+    // A look-up writes all that its answer has, so the place for it needs no clearing.
+    withUnsafeTemporaryAllocation(of: RouteMatch.self, capacity: 1) { place in
+      guard let match = place.baseAddress else { return }
       state.pointee.table.lookup(
         path: path, count: exchange.pointee.pathCount, method: head.pointee.method.rawValue,
         methodText: base + Int(head.pointee.methodOffset), methodCount: Int(head.pointee.methodLength), into: match)
+      apply(match, state, exchange)
     }
-    switch match.outcome {
+  }
+
+  @_noLocks @inline(__always)
+  private static func apply(
+    _ match: UnsafeMutablePointer<RouteMatch>, _ state: UnsafeMutablePointer<State>, _ exchange: ExchangePointer
+  ) {
+    switch match.pointee.outcome {
     case .found:
-      guard let record = match.route else { return }
+      guard let record = match.pointee.route else { return }
       exchange.pointee.route = UnsafePointer(record.pointee.payload.assumingMemoryBound(to: Route.self))
-      let count = Int(match.parameterCount)
-      for index in 0..<count {
-        let capture = match.parameters[index]
-        exchange.pointee.captures[index] = PathCapture(offset: capture.offset, count: capture.length)
+      var index = 0
+      while index < Int(match.pointee.parameterCount) {
+        let capture = match.pointee.parameters[index]
+        Exchange.capture(exchange, index, offset: capture.offset, count: capture.length)
+        index &+= 1
       }
-      exchange.pointee.captureCount = count
     case .notFound: return
-    case .methodNotAllowed: _unsafePerformance { refuseMethod(state, exchange, match.allowedMethods) }
+    case .methodNotAllowed: _unsafePerformance { refuseMethod(state, exchange, match.pointee.allowedMethods) }
     }
   }
 

@@ -105,6 +105,14 @@ public struct ParameterName {
 }
 
 extension Exchange {
+  /// Notes where the value of a path parameter lies in the decoded path.
+  @_noLocks
+  public static func capture(_ exchange: ExchangePointer, _ index: Int, offset: UInt32, count: UInt32) {
+    guard index >= 0, index < 16 else { return }
+    exchange.pointee.captures[index] = PathCapture(offset: offset, count: count)
+    exchange.pointee.captureCount = index &+ 1
+  }
+
   /// The block cache of the thread that owns the exchange now.
   public var cache: BlockCache {
     @_noLocks @inline(__always) get { resources.pointee.cache }
