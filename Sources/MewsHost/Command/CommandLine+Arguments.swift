@@ -1,0 +1,24 @@
+extension RunOptions {
+  /// The options as arguments, the directory last.
+  var arguments: [String] {
+    var arguments = listen.map { "\(CommandOption.listen.rawValue)=\($0)" }
+    arguments.append("\(CommandOption.io.rawValue)=\(ioBackend.rawValue)")
+    if let ioThreads { arguments.append("\(CommandOption.ioThreads.rawValue)=\(ioThreads)") }
+    if let workers { arguments.append("\(CommandOption.workers.rawValue)=\(workers)") }
+    arguments += settings.map { "\(CommandOption.set.rawValue)=\($0.path)=\($0.value)" }
+    if isStrict { arguments.append(CommandOption.strict.rawValue) }
+    if !hasSupervisor { arguments.append(CommandOption.noSupervisor.rawValue) }
+    arguments.append("\(CommandOption.execution.rawValue)=\(execution.rawValue)")
+    arguments.append("\(CommandOption.logLevel.rawValue)=\(logLevel.name)")
+    return arguments + ["--", directory]
+  }
+}
+
+extension WorkerOptions {
+  /// The options as arguments.
+  var arguments: [String] {
+    var arguments = listeners.map { "\(CommandOption.inheritListener.rawValue)=\($0.descriptor)=\($0.url)" }
+    if let controlDescriptor { arguments.append("\(CommandOption.controlDescriptor.rawValue)=\(controlDescriptor)") }
+    return arguments + ["\(CommandOption.processIndex.rawValue)=\(processIndex)"]
+  }
+}

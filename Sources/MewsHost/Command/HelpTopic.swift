@@ -1,0 +1,90 @@
+/// What `mews help` explains. The texts are at most 80 columns wide and end in a line break.
+public enum HelpTopic: String, CaseIterable, Sendable {
+  case overview
+  case run
+  case version
+  case help
+
+  /// The text to print.
+  public var text: String {
+    switch self {
+    case .overview: Self.overviewText
+    case .run: Self.runText
+    case .version: Self.versionText
+    case .help: Self.helpText
+    }
+  }
+
+  private static let overviewText = """
+    mews serves HTTP with request handlers from shared objects, written in C, C++
+    or Swift.
+
+    Usage: mews COMMAND [ARGUMENTS]
+
+    Commands:
+      run DIR         serve every plugin found in a directory
+      version         print the version
+      help [COMMAND]  explain a command
+
+    Example:
+      mews run plugins            serve plugins/*.so on http://127.0.0.1:8080
+
+    'mews help run' lists the options of run.
+
+    """
+
+  private static let runText = """
+    Usage: mews run DIR [OPTIONS]
+
+    Loads every plugin, a file named *.so, of the directory DIR and serves their
+    routes. A plugin that cannot be loaded is reported, and the others are served.
+    Ctrl-C finishes the requests in flight and stops; a second Ctrl-C stops at once.
+
+    Options:
+      --listen URL            listen on http://HOST:PORT; may be given repeatedly.
+                              HOST is an IPv4 address, an IPv6 address in brackets,
+                              localhost, or * for every address. Without a port: 80;
+                              port 0 takes a free one.
+                              Default: http://127.0.0.1:8080
+      --set PLUGIN.KEY=VALUE  give a plugin a setting; may be given repeatedly
+      --workers N             how many handlers run at once on worker threads,
+                              1 to 1024. Default: one for each processor
+      --io-threads N          threads that read and write the connections,
+                              1 to 1024. Default: one for each processor, up to 16
+      --io BACKEND            how they wait: auto, io_uring or epoll. Default: auto,
+                              which takes io_uring where the kernel allows it
+      --execution POLICY      where handlers run: declared, as each route says, or
+                              worker, always on worker threads. Default: declared
+      --strict                do not start when a plugin cannot be loaded
+      --no-supervisor         run in one process, for debuggers and profilers
+      --log-level LEVEL       leave out lines below debug, info, warning or error.
+                              Default: info
+      -h, --help              print this text
+
+    A value may follow as the next argument or behind '='. '--' ends the options.
+    Of an option that is given twice and cannot add up, the last one counts.
+
+    Examples:
+      mews run plugins
+      mews run plugins --listen 'http://*:80' --listen 'http://[::1]:9000'
+      mews run plugins --workers 32 --set hello.greeting='Good morning'
+
+    Exit status: 0 after a clean stop, 1 when the server cannot run, 2 for wrong
+    arguments.
+
+    """
+
+  private static let versionText = """
+    Usage: mews version
+
+    Prints the version of the command and of the library.
+
+    """
+
+  private static let helpText = """
+    Usage: mews help [COMMAND]
+
+    Explains a command, or, without one, lists the commands.
+
+    """
+}

@@ -1,0 +1,103 @@
+/// Which kernel interface drives the I/O threads.
+public enum IOBackendChoice: String, CaseIterable, Sendable {
+  /// io_uring where the kernel has what it takes, epoll otherwise.
+  case automatic = "auto"
+  case ioUring = "io_uring"
+  case epoll
+}
+
+/// Where handlers run.
+public enum ExecutionPolicy: String, CaseIterable, Sendable {
+  /// As each route declares.
+  case declared
+  /// On workers, all of them.
+  case worker
+}
+
+/// Which lines of the log are made. The raw values are those of mews_level.
+public enum LogLevel: UInt32, CaseIterable, Sendable {
+  case debug
+  case info
+  case warning
+  case error
+
+  /// As it is written in arguments.
+  public var name: String { "\(self)" }
+}
+
+/// A plugin's setting, `PLUGIN.KEY=VALUE`.
+public struct PluginSetting: Hashable, Sendable {
+  /// `PLUGIN.KEY`. Where it is divided depends on the plugins there are, since names and keys may have dots.
+  public let path: String
+  /// The value; may be empty.
+  public let value: String
+
+  /// Reads `PLUGIN.KEY=VALUE`; nil when a part other than the value is missing.
+  public init?(parsing text: String) {
+    guard let equals = text.utf8.firstIndex(of: UInt8(ascii: "=")) else { return nil }
+    let path = text[..<equals]
+    guard path.dropFirst().dropLast().utf8.contains(UInt8(ascii: ".")), path.utf8.first != UInt8(ascii: ".") else {
+      return nil
+    }
+    self.path = String(path)
+    value = String(text[equals...].dropFirst())
+  }
+
+  /// The key, if the setting is for the plugin of that name.
+  public func key(forPlugin name: String) -> String? {
+    let prefix = name + "."
+    guard path.hasPrefix(prefix), path.utf8.count > prefix.utf8.count else { return nil }
+    return String(path.dropFirst(prefix.count))
+  }
+}
+
+/// What `mews run` was asked to do.
+public struct RunOptions: Equatable, Sendable {
+  /// Where the server listens when nothing else is asked for: `http://127.0.0.1:8080`.
+  public static let defaultListen = ListenURL(host: .address(.loopbackIPv4(port: 8080)), port: 8080)
+
+  /// The directory that holds the plugins.
+  public var directory = ""
+  /// Where to listen, in the order asked for.
+  public var listen: [ListenURL] = []
+  public var ioBackend = IOBackendChoice.automatic
+  /// 1 to 1024; nil lets the host decide.
+  public var ioThreads: Int?
+  /// How many handlers run at once on workers: 1 to 1024; nil lets the host decide.
+  public var workers: Int?
+  /// In the order given: of two for one key, the later counts.
+  public var settings: [PluginSetting] = []
+  /// Whether a plugin that cannot be loaded keeps the host from starting.
+  public var isStrict = false
+  /// Whether a supervisor process holds the listening sockets.
+  public var hasSupervisor = true
+  public var execution = ExecutionPolicy.declared
+  public var logLevel = LogLevel.info
+
+  public init() {}
+}
+
+/// A listening socket that a worker process gets from its supervisor.
+public struct InheritedListener: Hashable, Sendable {
+  /// The descriptor, open in the worker.
+  public let descriptor: Int32
+  /// What it was bound to.
+  public let url: ListenURL
+
+  public init(descriptor: Int32, url: ListenURL) {
+    self.descriptor = descriptor
+    self.url = url
+  }
+}
+
+/// What the supervisor tells a worker process beyond the user's options.
+public struct WorkerOptions: Equatable, Sendable {
+  /// The sockets to take connections from.
+  public var listeners: [InheritedListener] = []
+  /// The socket to the supervisor.
+  public var controlDescriptor: Int32?
+  /// The number of the process, from 0.
+  public var processIndex = 0
+
+  public init() {}
+}
