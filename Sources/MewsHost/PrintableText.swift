@@ -1,5 +1,5 @@
-/// A text from outside in a form that cannot break the line it is shown in: control characters become `\xNN`, and what is
-/// longer than 200 characters is cut.
+/// A text from outside in a form that cannot break the line it is shown in: control characters become `\xNN`, and what
+/// is longer than 200 characters is cut.
 func printable(_ text: String) -> String {
   var result = ""
   for (index, character) in text.unicodeScalars.enumerated() {

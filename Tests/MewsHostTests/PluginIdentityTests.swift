@@ -197,7 +197,8 @@ struct PluginIdentityTests {
   func mutations(seed: Int) throws {
     let bytes = try sampleBytes()
     var random = SeededGenerator(seed: UInt64(seed))
-    // Where the reader looks, so that most changes hit something: the headers, the dynamic tables, the notes, the sections.
+    // Where the reader looks, so that most changes hit something: the headers, the dynamic tables, the notes, the
+    // sections.
     let image = try ELFImage(bytes)
     var places = [0..<64, 64..<(64 + image.segments.count * 56), 0..<bytes.count]
     places += image.segments.filter { $0.type == 2 || $0.type == 4 }

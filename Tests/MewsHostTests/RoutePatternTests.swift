@@ -53,11 +53,13 @@ struct RoutePatternTests {
       ("/{...}", "the pattern '/{...}' has a parameter without a name"),
       (
         "/{a b}",
-        "the pattern '/{a b}' has the parameter name 'a b': a name has letters, digits and '_' and does not start with a digit"
+        "the pattern '/{a b}' has the parameter name 'a b': a name has letters, digits and '_' "
+          + "and does not start with a digit"
       ),
       (
         "/{1a}",
-        "the pattern '/{1a}' has the parameter name '1a': a name has letters, digits and '_' and does not start with a digit"
+        "the pattern '/{1a}' has the parameter name '1a': a name has letters, digits and '_' "
+          + "and does not start with a digit"
       ),
       ("/{a}/{a}", "the pattern '/{a}/{a}' has the parameter 'a' twice"),
       ("/{a}/{a...}", "the pattern '/{a}/{a...}' has the parameter 'a' twice"),
@@ -65,7 +67,8 @@ struct RoutePatternTests {
       ("/{a...}/", "the pattern '/{a...}/' has {a...} before its end: a rest is the last segment"),
       (
         "/{a}.json",
-        "the pattern '/{a}.json' has braces inside the segment '{a}.json': a parameter is a whole segment, such as {name}"
+        "the pattern '/{a}.json' has braces inside the segment '{a}.json': "
+          + "a parameter is a whole segment, such as {name}"
       ),
       (
         "/x}",

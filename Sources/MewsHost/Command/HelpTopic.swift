@@ -41,18 +41,18 @@ public enum HelpTopic: String, CaseIterable, Sendable {
     Ctrl-C finishes the requests in flight and stops; a second Ctrl-C stops at once.
 
     Options:
-      --listen URL            listen on http://HOST:PORT; may be given several times.
+      --listen URL            listen on http://HOST:PORT; may be given repeatedly.
                               HOST is an IPv4 address, an IPv6 address in brackets,
                               localhost, or * for every address. Without a port: 80;
                               port 0 takes a free one.
                               Default: http://127.0.0.1:8080
-      --set PLUGIN.KEY=VALUE  give a plugin a setting; may be given several times
+      --set PLUGIN.KEY=VALUE  give a plugin a setting; may be given repeatedly
       --workers N             how many handlers run at once on worker threads,
                               1 to 1024. Default: one for each processor
       --io-threads N          threads that read and write the connections,
-                              1 to 1024. Default: one for each processor, at most 16
+                              1 to 1024. Default: one for each processor, up to 16
       --io BACKEND            how they wait: auto, io_uring or epoll. Default: auto,
-                              which takes io_uring where the kernel has what it needs
+                              which takes io_uring where the kernel allows it
       --execution POLICY      where handlers run: declared, as each route says, or
                               worker, always on worker threads. Default: declared
       --strict                do not start when a plugin cannot be loaded

@@ -1,7 +1,7 @@
 /// Where to listen, as a user writes it: `http://HOST:PORT`.
 ///
-/// HOST is a numeric IPv4 address, an IPv6 address in brackets, `localhost` or `*`. Names are not looked up: what a server
-/// listens on must not depend on somebody else's answer.
+/// HOST is a numeric IPv4 address, an IPv6 address in brackets, `localhost` or `*`. Names are not looked up: what a
+/// server listens on must not depend on somebody else's answer.
 public struct ListenURL: Hashable, Sendable {
   /// What a URL names.
   public enum Host: Hashable, Sendable {
@@ -15,7 +15,8 @@ public struct ListenURL: Hashable, Sendable {
 
   /// An address to bind.
   public struct Endpoint: Hashable, Sendable {
-    /// What to bind. IPv6 sockets are meant to take IPv6 only (IPV6_V6ONLY), so that the addresses of one URL do not clash.
+    /// What to bind. IPv6 sockets are meant to take IPv6 only (IPV6_V6ONLY), so that the addresses of one URL do not
+    /// clash.
     public let address: SocketAddress
     /// Whether a machine without such an address can do without it.
     public let isOptional: Bool
@@ -79,11 +80,11 @@ public struct ListenURL: Hashable, Sendable {
     return ListenURL(host: .address(address.with(port: port)), port: port)
   }
 
-  /// Takes host and port apart at the last colon that is not inside brackets.
+  /// Takes host and port apart at the last colon; the colons inside brackets belong to the host.
   private static func split(_ authority: Substring) -> (host: Substring, port: Substring?) {
-    guard let colon = authority.utf8.lastIndex(of: UInt8(ascii: ":")),
-      !authority[colon...].utf8.contains(UInt8(ascii: "]"))
-    else { return (authority, nil) }
+    var hostEnd = authority.startIndex
+    if authority.hasPrefix("[") { hostEnd = authority.utf8.firstIndex(of: UInt8(ascii: "]")) ?? authority.endIndex }
+    guard let colon = authority[hostEnd...].utf8.lastIndex(of: UInt8(ascii: ":")) else { return (authority, nil) }
     return (authority[..<colon], authority[colon...].dropFirst())
   }
 

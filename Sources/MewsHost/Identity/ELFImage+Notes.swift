@@ -18,8 +18,8 @@ extension ELFImage {
     return found
   }
 
-  /// Walks over one row of notes: three 32-bit words (size of the owner, size of the descriptor, type), the owner ended by
-  /// NUL, the descriptor; owner and descriptor are padded.
+  /// Walks over one row of notes: three 32-bit words (size of the owner, size of the descriptor, type), the owner ended
+  /// by NUL, the descriptor; owner and descriptor are padded.
   private static func collect(
     _ notes: ELFView, alignment: UInt64, owner: String, type: UInt32, into found: inout [NoteDescriptor]
   ) throws(IdentityError.Cause) {

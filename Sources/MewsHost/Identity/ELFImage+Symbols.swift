@@ -93,8 +93,9 @@ extension ELFImage {
     throw .damaged("nothing tells the size of its symbol table")
   }
 
-  /// The count from a GNU hash table: the first hashed symbol, the size of a filter, the buckets with the first symbol of
-  /// each, and chains in which the lowest bit marks the last symbol of a bucket. Symbols that are not hashed come first.
+  /// The count from a GNU hash table: the first hashed symbol, the size of a filter, the buckets with the first symbol
+  /// of each, and chains in which the lowest bit marks the last symbol of a bucket. Symbols that are not hashed come
+  /// first.
   private func gnuSymbolCount(_ table: ELFView) throws(IdentityError.Cause) -> UInt64 {
     let bucketCount = UInt64(try table.integer(UInt32.self, at: 0))
     let firstHashed = UInt64(try table.integer(UInt32.self, at: 4))

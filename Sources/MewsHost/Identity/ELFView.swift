@@ -1,5 +1,5 @@
-/// A named part of a file's bytes. Every access is checked against the part's end; what lies outside is a thrown error that
-/// names the part.
+/// A named part of a file's bytes. Every access is checked against the part's end; what lies outside is a thrown error
+/// that names the part.
 struct ELFView {
   /// The longest name that is read, in bytes; without a limit, many names that share one end would take for ever.
   static let maximumStringSize = 4096

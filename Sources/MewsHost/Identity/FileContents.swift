@@ -2,8 +2,8 @@ import Glibc
 
 /// Reading whole files.
 enum FileContents {
-  /// The bytes of a regular file. They are copied and not mapped, since a mapped file that somebody cuts short kills the
-  /// process that looks at it.
+  /// The bytes of a regular file. They are copied and not mapped, since a mapped file that somebody cuts short kills
+  /// the process that looks at it.
   ///
   /// - Parameter limit: the most bytes that are read.
   static func read(path: String, limit: Int) throws(IdentityError.Cause) -> [UInt8] {

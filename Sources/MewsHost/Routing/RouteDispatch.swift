@@ -33,7 +33,6 @@ final class RouteDispatch: @unchecked Sendable {
   }
 
   /// Sets the exchange's route and captures, or answers 405. On the I/O thread, for each request.
-  @_noLocks
   private static func select(_ state: UnsafeMutablePointer<State>, _ exchange: ExchangePointer) {
     guard let path = exchange.pointee.path, let base = exchange.pointee.base else { return }
     let head = Exchange.head(exchange)
@@ -47,7 +46,6 @@ final class RouteDispatch: @unchecked Sendable {
     }
   }
 
-  @_noLocks @inline(__always)
   private static func apply(
     _ match: UnsafeMutablePointer<RouteMatch>, _ state: UnsafeMutablePointer<State>, _ exchange: ExchangePointer
   ) {

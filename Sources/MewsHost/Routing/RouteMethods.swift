@@ -1,5 +1,5 @@
-/// The methods that a router knows: the nine of RFC 9110 and RFC 5789, and those that routes add, each with an index below
-/// 63. A set of methods is a 64-bit mask with bit `index` set; a method that no route names has the empty mask.
+/// The methods that a router knows: the nine of RFC 9110 and RFC 5789, and those that routes add, each with an index
+/// below 63. A set of methods is a 64-bit mask with bit `index` set; a method that no route names has the empty mask.
 struct RouteMethods {
   /// The methods whose indexes are the codes that the request parser gives.
   static let standard = ["GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH", "TRACE", "CONNECT"]

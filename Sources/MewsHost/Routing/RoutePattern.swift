@@ -1,8 +1,8 @@
 /// The shape of the paths that a route answers: `/hello/{name}`, `/files/{path...}`, `/about/`.
 ///
 /// A pattern is a row of segments, each of them a literal, `{name}` for one non-empty segment, or, as the last,
-/// `{name...}` for the rest of the path, which may be empty. Literals are compared byte by byte with the decoded path. A
-/// slash at the end counts: `/about` and `/about/` are two patterns.
+/// `{name...}` for the rest of the path, which may be empty. Literals are compared byte by byte with the decoded path.
+/// A slash at the end counts: `/about` and `/about/` are two patterns.
 public struct RoutePattern: Equatable, Sendable {
   /// What a path holds between two slashes.
   public enum Segment: Equatable, Sendable {

@@ -3,16 +3,16 @@ import Glibc
 extension RouteTable {
   /// Finds the route of a request.
   ///
-  /// A literal segment wins over a parameter, a parameter over a rest, the first segment counting most; a branch in which
-  /// no route fits the rest of the path and the method is left again for the next best. On one pattern, the method's own
-  /// route wins over GET's for HEAD, and that over the one for `*`.
+  /// A literal segment wins over a parameter, a parameter over a rest, the first segment counting most; a branch in
+  /// which no route fits the rest of the path and the method is left again for the next best. On one pattern, the
+  /// method's own route wins over GET's for HEAD, and that over the one for `*`.
   ///
   /// Any thread. Takes no lock and allocates nothing; bounded by the number of nodes of the table.
   ///
   /// - Parameters:
   ///   - path: the decoded path; `count` bytes, at most 2^32 - 1.
-  ///   - method: the parser's code of the method: 0 to 8 for GET, HEAD, POST, PUT, DELETE, OPTIONS, PATCH, TRACE and CONNECT,
-  ///     anything else for a method that `methodText` spells.
+  ///   - method: the parser's code of the method: 0 to 8 for GET, HEAD, POST, PUT, DELETE, OPTIONS, PATCH, TRACE and
+  ///     CONNECT, anything else for a method that `methodText` spells.
   ///   - methodText: the method as it was sent, `methodCount` bytes; read only for the codes above 8.
   ///   - match: receives the answer.
   @_noLocks
@@ -58,8 +58,8 @@ func routeBytesAreEqual(_ text: RouteText, _ bytes: UnsafePointer<UInt8>, _ coun
   return _unsafePerformance { memcmp(text.bytes, bytes, count) } == 0
 }
 
-/// A walk over the tree, one segment a step. It needs no stack: the nodes know their parents, and the path shows where the
-/// segment before started.
+/// A walk over the tree, one segment a step. It needs no stack: the nodes know their parents, and the path shows where
+/// the segment before started.
 private struct RouteSearch {
   /// What a node's next segment can be taken for, most specific first.
   private enum Choice {
@@ -115,8 +115,8 @@ private struct RouteSearch {
     }
   }
 
-  /// The next node for the segment, from the first choice that leads anywhere; moves `choice` behind it. Nil when only the
-  /// rest is left.
+  /// The next node for the segment, from the first choice that leads anywhere; moves `choice` behind it. Nil when only
+  /// the rest is left.
   @_noLocks
   @inline(__always)
   private func step(_ start: Int, _ end: Int, _ choice: inout Choice) -> UnsafePointer<RouteNode>? {

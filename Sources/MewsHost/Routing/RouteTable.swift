@@ -47,8 +47,8 @@ struct RouteLiteral {
 
 /// The frozen routes: a tree of segments in one piece of memory that nobody writes to any more.
 ///
-/// A pointer in a struct: copies are the same table. Any number of threads may look up at the same time; the owner calls
-/// ``destroy()`` when no thread can any more.
+/// A pointer in a struct: copies are the same table. Any number of threads may look up at the same time; the owner
+/// calls ``destroy()`` when no thread can any more.
 public struct RouteTable {
   /// What lies at the start of the table's memory.
   struct Header {

@@ -61,9 +61,11 @@ public struct RouteConflict: Equatable, Sendable, CustomStringConvertible {
   }
 }
 
-/// Collects routes and checks them against each other; ``makeTable()`` freezes them into what requests are looked up in.
+/// Collects routes and checks them against each other; ``makeTable()`` freezes them into what requests are looked up
+/// in.
 ///
-/// A value: a plugin whose start fails is undone by going back to the copy made before it started. Not for the hot path.
+/// A value: a plugin whose start fails is undone by going back to the copy made before it started. Not for the hot
+/// path.
 public struct Router {
   /// A route as it was registered.
   public struct Route {
