@@ -11,10 +11,6 @@ public struct BlockCache {
   /// Two shelves side by side: blocks, then headers for external blocks.
   @usableFromInline let shelves: UnsafeMutablePointer<BlockShelf>
 
-  init(shelves: UnsafeMutablePointer<BlockShelf>) {
-    self.shelves = shelves
-  }
-
   /// Rents a block of 4 KiB: one reference, no bytes in it, its storage not cleared.
   ///
   /// - Returns: nil at the pool's limit, or when memory is exhausted. Hand it to `release`.

@@ -52,10 +52,6 @@ public struct BlockPool: @unchecked Sendable {
 
   let storage: UnsafeMutablePointer<BlockPoolStorage>
 
-  init(storage: UnsafeMutablePointer<BlockPoolStorage>) {
-    self.storage = storage
-  }
-
   /// Makes an empty pool; the first slab is mapped when the first block is rented.
   ///
   /// - Parameters:
