@@ -28,11 +28,17 @@ def test_version():
 
 
 def test_help():
-    """mews help names every command and option"""
-    for argument in ("help", "--help", "-h"):
-        done = run_mews(argument)
+    """mews help names every command, mews help run every option"""
+    options = ("--listen", "--io", "--io-threads", "--workers", "--set", "--strict", "--no-supervisor")
+    for arguments, words in {
+        ("help",): ("run", "version", "help"),
+        ("--help",): ("run", "version", "help"),
+        ("help", "run"): options,
+        ("run", "--help"): options,
+    }.items():
+        done = run_mews(*arguments)
         assert done.returncode == 0 and done.stderr == "", done
-        for word in ("run", "version", "--listen", "--io", "--io-threads", "--workers", "--set", "--strict"):
+        for word in words:
             assert word in done.stdout, f"{word} is missing in {done.stdout}"
 
 
@@ -63,7 +69,7 @@ def test_bad_option_values():
     for option, values in {
         "--listen": ("nonsense", "http://127.0.0.1:70000", "http://example.com:80", "ftp://127.0.0.1:80", ""),
         "--io": ("banana", ""),
-        "--io-threads": ("0", "-1", "abc", "1x", "99999999999999999999"),
+        "--io-threads": ("0", "-1", "abc", "1x", "1025", "99999999999999999999"),
         "--workers": ("0", "-1", "abc"),
         "--set": ("nonsense", "plugin=value", "=value", ".key=value"),
     }.items():
@@ -172,9 +178,22 @@ def test_setting_reaches_start():
 
 
 def test_forced_workers():
-    """--set bench.execution=worker moves its routes to workers, with the same answers"""
-    with host.Host(host.SAMPLE_PLUGINS, "--set", "bench.execution=worker", "--workers", "2") as server:
-        with wire.Connection(server.port) as connection:
-            connection.send("GET /plaintext HTTP/1.1\r\nHost: a\r\n\r\n" * 200)
-            for _ in range(200):
-                assert connection.read().body == b"Hello, World!"
+    """routes forced to workers give the same answers"""
+    for arguments in (["--set", "bench.execution=worker"], ["--execution", "worker"]):
+        with host.Host(host.SAMPLE_PLUGINS, *arguments, "--workers", "2") as server:
+            with wire.Connection(server.port) as connection:
+                connection.send("GET /plaintext HTTP/1.1\r\nHost: a\r\n\r\n" * 200)
+                for _ in range(200):
+                    assert connection.read().body == b"Hello, World!"
+
+
+def test_forced_workers_run_on_workers():
+    """--execution worker moves inline routes off the I/O threads"""
+    threads = {}
+    for execution in ("declared", "worker"):
+        with host.Host(toolchain.probe_plugins(), "--execution", execution, "--workers", "1") as server:
+            threads[execution] = {
+                target: wire.text(server.port, target).split()[0] for target in ("/worker", "/inline/worker")
+            }
+    assert threads["declared"]["/worker"] != threads["declared"]["/inline/worker"], threads
+    assert threads["worker"]["/worker"] == threads["worker"]["/inline/worker"], threads

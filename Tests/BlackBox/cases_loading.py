@@ -64,7 +64,7 @@ def plugin_for_newer_host(directory, version_node, file):
 
 
 def write_text_file(directory):
-    (directory / "text.so").write_text("I am no plugin.\n")
+    (directory / "text.so").write_text("I am no plugin.\n" * 100)
 
 
 def write_empty_file(directory):

@@ -196,14 +196,16 @@ def test_no_descriptor_leaks():
         wait_until(lambda: descriptors() <= before + 1, f"{descriptors()} descriptors become {before} again")
 
 
-def test_no_inherited_descriptors():
-    """descriptors of a plugin's directory and of the pipe to the supervisor are not leaked to children"""
+def test_no_plugin_file_stays_open():
+    """the worker keeps no descriptor of a plugin's file"""
     with start() as server:
-        for descriptor in os.listdir(f"/proc/{server.worker_pid()}/fd"):
+        worker = server.worker_pid()
+        assert wire.get(server.port, "/plaintext").status == 200
+        for descriptor in os.listdir(f"/proc/{worker}/fd"):
             try:
-                target = os.readlink(f"/proc/{server.worker_pid()}/fd/{descriptor}")
+                target = os.readlink(f"/proc/{worker}/fd/{descriptor}")
             except OSError:
-                continue
+                continue  # closed meanwhile
             assert not target.endswith(".so"), f"descriptor {descriptor} is still open on {target}"
 
 

@@ -1,7 +1,8 @@
-/// Memory that is freed all at once: small allocations side by side in pooled blocks, those above 2 KiB in blocks of their
-/// own. Nothing is taken before the first allocation.
+/// Memory that is freed all at once: small allocations side by side in pooled blocks, those above 2 KiB in blocks of
+/// their own. Nothing is taken before the first allocation.
 ///
-/// Thread: one at a time. An arena is a plain value: it does not free itself (`reset`), and copies share what they hold.
+/// Thread: one at a time. An arena is a plain value: it does not free itself (`reset`), and copies share what they
+/// hold.
 public struct Arena {
   /// Every allocation starts at a multiple of this, in bytes.
   @inlinable

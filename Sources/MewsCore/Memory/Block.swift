@@ -1,14 +1,15 @@
-/// Called once when the bytes of an external block are no longer needed: the Swift shape of the header's `mews_release`.
+/// Called once when the bytes of an external block are no longer needed: the Swift shape of the header's
+/// `mews_release`.
 public typealias BlockRelease = @convention(c) (UnsafeMutableRawPointer?) -> Void
 
 /// A view of memory with a position.
 ///
 /// A pooled block owns 4 KiB of its slab for ever; a large one owns memory of its own; an external one shows bytes that
-/// somebody else owns and calls back when the last reference goes. The bytes from `start` to `end` are written and unread;
-/// those from `end` to `capacity` are room.
+/// somebody else owns and calls back when the last reference goes. The bytes from `start` to `end` are written and
+/// unread; those from `end` to `capacity` are room.
 ///
-/// Thread: a block belongs to one thread at a time. Nothing here is atomic; what hands a block from thread to thread (the
-/// completion port, a mailbox) must order memory.
+/// Thread: a block belongs to one thread at a time. Nothing here is atomic; what hands a block from thread to thread
+/// (the completion port, a mailbox) must order memory.
 public struct Block {
   /// Where the memory of a block comes from, and so where it goes.
   @frozen

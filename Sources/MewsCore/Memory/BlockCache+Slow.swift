@@ -6,8 +6,8 @@ extension BlockCache {
   /// The pool behind the cache.
   public var pool: BlockPool { shelves.pointee.pool }
 
-  /// Rents a block of at least the given capacity, with memory of its own: one reference, no bytes in it, not cleared, the
-  /// storage aligned to 16 bytes. Its capacity counts against the pool's limit.
+  /// Rents a block of at least the given capacity, with memory of its own: one reference, no bytes in it, not cleared,
+  /// the storage aligned to 16 bytes. Its capacity counts against the pool's limit.
   ///
   /// - Parameter capacity: bytes, 1 to 4,294,967,295.
   /// - Returns: nil for another capacity, at the pool's limit, or when memory is exhausted. Hand it to `release`.
@@ -26,16 +26,16 @@ extension BlockCache {
     return block
   }
 
-  /// Rents a block that shows bytes which somebody else owns: one reference, all bytes unread, no room. They do not count
-  /// against the pool's limit.
+  /// Rents a block that shows bytes which somebody else owns: one reference, all bytes unread, no room. They do not
+  /// count against the pool's limit.
   ///
   /// - Parameters:
   ///   - bytes: must not change or go until `release` is called. Never written to.
   ///   - count: bytes, 0 to 4,294,967,295. What is longer takes several blocks, the last with the release function.
-  ///   - release: called once with `context` by the `release` that takes the last owner, on its thread. nil for bytes that
-  ///     live for ever.
-  /// - Returns: nil for another count, or when memory is exhausted: then `release` is not called and stays the caller's to
-  ///   call. Hand the block to `release`.
+  ///   - release: called once with `context` by the `release` that takes the last owner, on its thread. nil for bytes
+  ///     that live for ever.
+  /// - Returns: nil for another count, or when memory is exhausted: then `release` is not called and stays the caller's
+  ///   to call. Hand the block to `release`.
   public func rentExternal(
     _ bytes: UnsafeRawPointer, _ count: Int, release: BlockRelease?, context: UnsafeMutableRawPointer?
   ) -> BlockPointer? {

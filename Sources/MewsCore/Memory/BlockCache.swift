@@ -2,18 +2,14 @@ import Synchronization
 
 /// A thread's own store of free blocks in front of a pool.
 ///
-/// Renting takes the block that was released last and releasing puts it back: no lock and no atomic read-modify-write, but
-/// for every 32nd block. A cache keeps at most 64 free blocks. A block may be rented from one cache and released to another
-/// of the same pool.
+/// Renting takes the block that was released last and releasing puts it back: no lock and no atomic read-modify-write,
+/// but for every 32nd block. A cache keeps at most 64 free blocks. A block may be rented from one cache and released to
+/// another of the same pool.
 ///
 /// Thread: one at a time. It is a pointer: copies are the same cache.
 public struct BlockCache {
   /// Two shelves side by side: blocks, then headers for external blocks.
   @usableFromInline let shelves: UnsafeMutablePointer<BlockShelf>
-
-  init(shelves: UnsafeMutablePointer<BlockShelf>) {
-    self.shelves = shelves
-  }
 
   /// Rents a block of 4 KiB: one reference, no bytes in it, its storage not cleared.
   ///
@@ -33,8 +29,8 @@ public struct BlockCache {
     block.pointee.references &+= 1
   }
 
-  /// Takes an owner from a block. When it was the last, the block goes back: a pooled one to this cache, a large one to the
-  /// allocator, and an external one has its release function called, on this thread, before this returns.
+  /// Takes an owner from a block. When it was the last, the block goes back: a pooled one to this cache, a large one to
+  /// the allocator, and an external one has its release function called, on this thread, before this returns.
   ///
   /// Releasing a block that lies in the pool is counted by `BlockPool.misuseCount` and does nothing else.
   @inlinable @inline(__always) @_noLocks
@@ -48,8 +44,8 @@ public struct BlockCache {
   }
 }
 
-/// A stack of free blocks, at most a batch, and a spare batch behind it: so a thread that goes up and down around the edge
-/// of a batch does not go to the pool each time.
+/// A stack of free blocks, at most a batch, and a spare batch behind it: so a thread that goes up and down around the
+/// edge of a batch does not go to the pool each time.
 ///
 /// Handled by address and never as `inout`: the pool reads the counts while the owner changes them.
 @usableFromInline

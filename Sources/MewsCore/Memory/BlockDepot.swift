@@ -1,5 +1,5 @@
-/// The free blocks that no cache holds, as a list of batches. A batch is a list of blocks that changes hands as one, so the
-/// pool's lock is held for a few instructions however many blocks move.
+/// The free blocks that no cache holds, as a list of batches. A batch is a list of blocks that changes hands as one, so
+/// the pool's lock is held for a few instructions however many blocks move.
 ///
 /// The head of a batch carries what the depot needs to know, in fields that mean nothing in a free block: the number of
 /// blocks in `start`, whether their pages were given back to the kernel in `end`, the next batch in `context`.

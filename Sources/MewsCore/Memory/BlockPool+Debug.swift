@@ -1,8 +1,8 @@
 import Glibc
 import Synchronization
 
-/// Free blocks of a pool in debug mode: first returned, first rented, so that a block rests as long as it can and a late
-/// write has time to show.
+/// Free blocks of a pool in debug mode: first returned, first rented, so that a block rests as long as it can and a
+/// late write has time to show.
 struct BlockQueue {
   private var first: BlockPointer?
   private var last: BlockPointer?

@@ -1,8 +1,8 @@
 import Glibc
 import Synchronization
 
-/// One mapping of a pool: the storage of its blocks first, so that it starts on a page, then this record, then the headers
-/// of the blocks. A slab of headers for external blocks has no storage.
+/// One mapping of a pool: the storage of its blocks first, so that it starts on a page, then this record, then the
+/// headers of the blocks. A slab of headers for external blocks has no storage.
 struct Slab {
   var next: UnsafeMutablePointer<Slab>?
   var mapping: UnsafeMutableRawPointer

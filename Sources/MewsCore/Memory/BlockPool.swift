@@ -52,15 +52,11 @@ public struct BlockPool: @unchecked Sendable {
 
   let storage: UnsafeMutablePointer<BlockPoolStorage>
 
-  init(storage: UnsafeMutablePointer<BlockPoolStorage>) {
-    self.storage = storage
-  }
-
   /// Makes an empty pool; the first slab is mapped when the first block is rented.
   ///
   /// - Parameters:
-  ///   - limit: bytes of block storage, pooled and large together, that will never be exceeded. Headers, 64 bytes a block,
-  ///     come on top.
+  ///   - limit: bytes of block storage, pooled and large together, that will never be exceeded. Headers, 64 bytes a
+  ///     block, come on top.
   ///   - debug: how to watch for misuse; none in production.
   /// - Returns: nil when the limit is below one block or memory is exhausted. Release it with `destroy`.
   public static func create(limit: Int, debug: BlockPoolDebug = []) -> BlockPool? {
@@ -104,14 +100,14 @@ public struct BlockPool: @unchecked Sendable {
     return result
   }
 
-  /// How often a user was caught: a block released more often than it was retained, or written to after its return (only
-  /// with `BlockPoolDebug.poison`). 0 in a correct program.
+  /// How often a user was caught: a block released more often than it was retained, or written to after its return
+  /// (only with `BlockPoolDebug.poison`). 0 in a correct program.
   public var misuseCount: Int {
     storage.pointee.misuseCount.load(ordering: .relaxed)
   }
 
-  /// Gives the pages of free blocks that no cache holds back to the kernel. The blocks stay in the pool, at the end of the
-  /// queue, and get zeroed pages at their next use.
+  /// Gives the pages of free blocks that no cache holds back to the kernel. The blocks stay in the pool, at the end of
+  /// the queue, and get zeroed pages at their next use.
   ///
   /// - Returns: the number of pages given back.
   @discardableResult

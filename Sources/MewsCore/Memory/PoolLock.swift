@@ -24,10 +24,6 @@ struct PoolLock {
     return PoolLock(word: word)
   }
 
-  private init(word: UnsafeMutablePointer<Atomic<UInt32>>) {
-    self.word = word
-  }
-
   /// Frees the lock. Nobody holds it or waits for it.
   func destroy() {
     word.deinitialize(count: 1)

@@ -3,8 +3,8 @@ import Glibc
 extension Pipe {
   /// Looks at what there is. A `ready` read that is not canceled must be answered by `advance` before the next.
   ///
-  /// A read is ready when there are bytes that the last `advance` did not mark as examined, when the writer has completed
-  /// cleanly (then again and again), and once after `cancelRead`.
+  /// A read is ready when there are bytes that the last `advance` did not mark as examined, when the writer has
+  /// completed cleanly (then again and again), and once after `cancelRead`.
   @inlinable @inline(__always) @_noLocks
   public mutating func read() -> ReadResult {
     if readerDone { return ReadResult(.misused) }
@@ -29,9 +29,9 @@ extension Pipe {
   ///
   /// - Parameters:
   ///   - consumed: bytes to drop; blocks that are read to their end are released.
-  ///   - examined: bytes the reader has looked at, from `consumed` to the read's `count`. With all of them, the next read
-  ///     waits for more. It cannot fall behind what an earlier read has examined; only 0, with nothing consumed, leaves
-  ///     everything as it was.
+  ///   - examined: bytes the reader has looked at, from `consumed` to the read's `count`. With all of them, the next
+  ///     read waits for more. It cannot fall behind what an earlier read has examined; only 0, with nothing consumed,
+  ///     leaves everything as it was.
   ///   - cache: where blocks go.
   @inlinable @inline(__always) @_noLocks
   public mutating func advance(consumed: Int, examined: Int, to cache: BlockCache) -> AdvanceResult {
@@ -47,7 +47,8 @@ extension Pipe {
   /// Reads and answers in one: drops bytes from the front, as a transport does with those it has sent (`gather`).
   ///
   /// - Parameter count: bytes, 0 to `self.count`.
-  /// - Returns: `misused`, and nothing changes, for another count, while a read is open, or when the reader has completed.
+  /// - Returns: `misused`, and nothing changes, for another count, while a read is open, or when the reader has
+  ///   completed.
   @inlinable @inline(__always) @_noLocks
   public mutating func consume(_ count: Int, to cache: BlockCache) -> AdvanceResult {
     if case .open = reading { return .misused }
@@ -78,11 +79,11 @@ extension Pipe {
     @inline(__always) @_noLocks get { visibleCount > 0 ? segments.firstBlock : nil }
   }
 
-  /// Makes the first flushed bytes lie side by side in one block: as `SegmentChain.coalesce`. It may be called while a read
-  /// is open.
+  /// Makes the first flushed bytes lie side by side in one block: as `SegmentChain.coalesce`. It may be called while a
+  /// read is open.
   ///
-  /// - Returns: false, and the bytes stay where they are, when `count` exceeds `self.count`, while the writer has reserved
-  ///   room, at the pool's limit, or when memory is exhausted.
+  /// - Returns: false, and the bytes stay where they are, when `count` exceeds `self.count`, while the writer has
+  ///   reserved room, at the pool's limit, or when memory is exhausted.
   @inlinable @inline(__always) @_noLocks
   public mutating func coalesce(_ count: Int, room: Int, from cache: BlockCache) -> Bool {
     guard count <= visibleCount, segments.reservedCount == 0 else { return false }
@@ -95,8 +96,8 @@ extension Pipe {
     readCanceled = true
   }
 
-  /// Ends the reader's side; a read that is open needs no answer any more. The first completion counts; a later one does
-  /// nothing.
+  /// Ends the reader's side; a read that is open needs no answer any more. The first completion counts; a later one
+  /// does nothing.
   ///
   /// - Parameters:
   ///   - error: 0 for a clean end; anything else tells the writer why (`readerError`).

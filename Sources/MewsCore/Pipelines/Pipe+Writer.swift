@@ -1,18 +1,19 @@
 extension Pipe {
   /// Room to write to, of at least `minimum` bytes (below 1 counts as 1): as `SegmentChain.reserve`.
   ///
-  /// - Returns: nil when the writer has completed, at the pool's limit, or when memory is exhausted. When the reader is done
-  ///   there is room, so that the writer needs no case for it, but always the same.
+  /// - Returns: nil when the writer has completed, at the pool's limit, or when memory is exhausted. When the reader is
+  ///   done there is room, so that the writer needs no case for it, but always the same.
   @inlinable @inline(__always) @_noLocks
   public mutating func reserve(_ minimum: Int, from cache: BlockCache) -> UnsafeMutableRawBufferPointer? {
     guard !writerDone else { return nil }
     return segments.reserve(minimum, from: cache)
   }
 
-  /// Takes over bytes that were written into the reserved room. The reader sees them after a flush; when the reader is done
-  /// they are dropped.
+  /// Takes over bytes that were written into the reserved room. The reader sees them after a flush; when the reader is
+  /// done they are dropped.
   ///
-  /// - Returns: false, and nothing changes, when the writer has completed, or the count is negative or exceeds the room.
+  /// - Returns: false, and nothing changes, when the writer has completed, or the count is negative or exceeds the
+  ///   room.
   @inlinable @inline(__always) @_noLocks @discardableResult
   public mutating func advance(_ count: Int) -> Bool {
     guard !writerDone else { return false }
@@ -35,8 +36,8 @@ extension Pipe {
     return segments.append(bytes, count, from: cache) ? .accepted : .noMemory
   }
 
-  /// Puts a block into the pipe. Its reference is taken over in any case: a block that cannot be accepted is released to
-  /// the cache.
+  /// Puts a block into the pipe. Its reference is taken over in any case: a block that cannot be accepted is released
+  /// to the cache.
   @inlinable @inline(__always) @_noLocks
   public mutating func append(_ block: BlockPointer, to cache: BlockCache) -> WriteResult {
     guard !writerDone, !readerDone else {
@@ -47,8 +48,8 @@ extension Pipe {
     return .accepted
   }
 
-  /// Moves all of a chain into the pipe, in constant time. It is emptied in any case: a chain that cannot be accepted is
-  /// released to the cache.
+  /// Moves all of a chain into the pipe, in constant time. It is emptied in any case: a chain that cannot be accepted
+  /// is released to the cache.
   @inlinable @inline(__always) @_noLocks
   public mutating func append(contentsOf chain: inout SegmentChain, to cache: BlockCache) -> WriteResult {
     guard !writerDone, !readerDone else {
@@ -95,11 +96,12 @@ extension Pipe {
     flushCanceled = true
   }
 
-  /// Ends the writer's side: bytes not flushed become visible, reserved room is given up. The first completion counts; a
-  /// later one does nothing.
+  /// Ends the writer's side: bytes not flushed become visible, reserved room is given up. The first completion counts;
+  /// a later one does nothing.
   ///
   /// - Parameters:
-  ///   - error: 0 for a clean end, after which the reader sees all bytes; anything else is what each later read fails with.
+  ///   - error: 0 for a clean end, after which the reader sees all bytes; anything else is what each later read fails
+  ///     with.
   ///   - cache: where blocks go, all of them if the reader is done.
   @_noLocks
   public mutating func completeWriter(error: Int32 = 0, to cache: BlockCache) {

@@ -2,16 +2,16 @@ import Glibc
 
 /// A chain of blocks with a writer's side and a reader's side.
 ///
-/// Bytes become visible to the reader with a flush. The reader says with `advance` how far it has consumed (drop it) and how
-/// far it has examined (wake me when there is more). The writer is paused while the bytes that the reader has not examined
-/// reach the pause threshold, and goes on when they fall below the resume threshold.
+/// Bytes become visible to the reader with a flush. The reader says with `advance` how far it has consumed (drop it)
+/// and how far it has examined (wake me when there is more). The writer is paused while the bytes that the reader has
+/// not examined reach the pause threshold, and goes on when they fall below the resume threshold.
 ///
-/// A pipe never waits and wakes nobody: the results say who has to wait and who may go on, and the owner sees to it. Misuse
-/// is answered with a result and changes nothing.
+/// A pipe never waits and wakes nobody: the results say who has to wait and who may go on, and the owner sees to it.
+/// Misuse is answered with a result and changes nothing.
 ///
 /// Thread: one at a time, both sides together. It passes from thread to thread with the exchange that owns it, and what
-/// passes it on must order memory. A pipe is a plain value: it does not free itself (complete both sides), and only one copy
-/// may be used.
+/// passes it on must order memory. A pipe is a plain value: it does not free itself (complete both sides), and only one
+/// copy may be used.
 public struct Pipe {
   /// The default threshold for pausing a writer, in bytes.
   public static let defaultPause = 65_536
@@ -55,16 +55,16 @@ public struct Pipe {
   ///
   /// - Parameters:
   ///   - pause: bytes not examined at which the writer is paused; 0 or below: never.
-  ///   - resume: bytes not examined below which it goes on; brought into the range from 1 to `pause`. Refuse a configuration
-  ///     that breaks `areThresholdsValid` before it comes here.
+  ///   - resume: bytes not examined below which it goes on; brought into the range from 1 to `pause`. Refuse a
+  ///     configuration that breaks `areThresholdsValid` before it comes here.
   @inlinable @inline(__always) @_noLocks
   public init(pause: Int, resume: Int) {
     self.pause = max(pause, 0)
     self.resume = max(min(resume, pause), 1)
   }
 
-  /// Whether thresholds make sense: neither is negative, and the one for resuming is not above the one for pausing, unless
-  /// that is 0 (never pause).
+  /// Whether thresholds make sense: neither is negative, and the one for resuming is not above the one for pausing,
+  /// unless that is 0 (never pause).
   public static func areThresholdsValid(pause: Int, resume: Int) -> Bool {
     pause >= 0 && resume >= 0 && (pause == 0 || resume <= pause)
   }
@@ -81,7 +81,8 @@ public struct Pipe {
   @inlinable
   public var isPaused: Bool { @inline(__always) @_noLocks get { paused } }
 
-  /// Whether a read would show something now: whoever changes the pipe wakes a waiting reader when this has become true.
+  /// Whether a read would show something now: whoever changes the pipe wakes a waiting reader when this has become
+  /// true.
   @inlinable
   public var isReadable: Bool {
     @inline(__always) @_noLocks get { visibleCount > examinedCount || writerDone || readCanceled }

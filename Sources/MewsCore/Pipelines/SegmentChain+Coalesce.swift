@@ -1,17 +1,17 @@
 extension SegmentChain {
-  /// Makes the first bytes of the chain lie side by side in one block: for a head that straddles blocks. A reservation is
-  /// over, and pointers into the moved bytes are void unless their blocks are pinned.
+  /// Makes the first bytes of the chain lie side by side in one block: for a head that straddles blocks. A reservation
+  /// is over, and pointers into the moved bytes are void unless their blocks are pinned.
   ///
-  /// A block that is too small is replaced by one of the next power of two, so that a head which grows piece by piece is
-  /// copied a constant number of times on average.
+  /// A block that is too small is replaced by one of the next power of two, so that a head which grows piece by piece
+  /// is copied a constant number of times on average.
   ///
   /// - Parameters:
   ///   - count: bytes, 0 to `self.count`.
-  ///   - room: bytes of room to have behind them in that block. Counts only when `count` is all there is: otherwise other
-  ///     bytes follow.
+  ///   - room: bytes of room to have behind them in that block. Counts only when `count` is all there is: otherwise
+  ///     other bytes follow.
   ///   - cache: where a new block comes from, and where emptied ones go.
-  /// - Returns: false, and the bytes stay where they are, for another count, a negative room, at the pool's limit, or when
-  ///   memory is exhausted.
+  /// - Returns: false, and the bytes stay where they are, for another count, a negative room, at the pool's limit, or
+  ///   when memory is exhausted.
   @_noLocks
   public mutating func coalesce(_ count: Int, room: Int, from cache: BlockCache) -> Bool {
     guard count >= 0, count <= unreadCount, room >= 0 else { return false }
@@ -31,8 +31,8 @@ extension SegmentChain {
     return true
   }
 
-  /// The block at the front that the bytes will lie in: the present one, if need be with its bytes moved to its start, or a
-  /// new one put before it.
+  /// The block at the front that the bytes will lie in: the present one, if need be with its bytes moved to its start,
+  /// or a new one put before it.
   @_noLocks
   private mutating func makeTarget(_ needed: Int, from first: BlockPointer, cache: BlockCache) -> BlockPointer? {
     if case .external = first.pointee.kind {

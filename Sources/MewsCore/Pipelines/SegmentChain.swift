@@ -3,12 +3,14 @@ import Glibc
 /// Bytes in a row of blocks: written at the tail, read at the head. Blocks are released as soon as they are read, so an
 /// empty chain holds none.
 ///
-/// Thread: one at a time. A chain is a plain value: it does not free itself (`removeAll`), and only one copy may be used.
+/// Thread: one at a time. A chain is a plain value: it does not free itself (`removeAll`), and only one copy may be
+/// used.
 public struct SegmentChain {
   @usableFromInline var head: BlockPointer?
   @usableFromInline var tail: BlockPointer?
   @usableFromInline var unreadCount = 0
-  /// Bytes at the tail that a writer was given by `reserve` and has not committed: they keep the tail from being released.
+  /// Bytes at the tail that a writer was given by `reserve` and has not committed: they keep the tail from being
+  /// released.
   @usableFromInline var reservedCount = 0
 
   /// An empty chain.
@@ -33,8 +35,8 @@ public struct SegmentChain {
     }
   }
 
-  /// The unread bytes of the first block that has some; empty when `count` is 0. Valid until the chain is changed at that
-  /// end, or for as long as the block is pinned.
+  /// The unread bytes of the first block that has some; empty when `count` is 0. Valid until the chain is changed at
+  /// that end, or for as long as the block is pinned.
   @inlinable
   public var first: UnsafeRawBufferPointer {
     @inline(__always) @_noLocks get {
@@ -51,8 +53,8 @@ public struct SegmentChain {
   /// - Parameters:
   ///   - minimum: bytes the room has at least; below 1 counts as 1. Above 4 KiB the room is a large block.
   ///   - cache: where a new block comes from.
-  /// - Returns: room that is valid until the chain is written to; commit what was written with `advance`, or give the room
-  ///   up with `cancelReservation`. nil at the pool's limit, or when memory is exhausted.
+  /// - Returns: room that is valid until the chain is written to; commit what was written with `advance`, or give the
+  ///   room up with `cancelReservation`. nil at the pool's limit, or when memory is exhausted.
   @inlinable @inline(__always) @_noLocks
   public mutating func reserve(_ minimum: Int, from cache: BlockCache) -> UnsafeMutableRawBufferPointer? {
     if let tail, tail.pointee.room >= max(minimum, 1) { return reserveRoom(of: tail) }
@@ -103,7 +105,8 @@ public struct SegmentChain {
     reservedCount = 0
   }
 
-  /// Moves all of another chain, reservation included, to the end of this one, in constant time. The other is empty then.
+  /// Moves all of another chain, reservation included, to the end of this one, in constant time. The other is empty
+  /// then.
   @inlinable @inline(__always) @_noLocks
   public mutating func append(contentsOf other: inout SegmentChain) {
     guard let otherHead = other.head else { return }
@@ -114,8 +117,8 @@ public struct SegmentChain {
     other = SegmentChain()
   }
 
-  /// Drops bytes from the front and releases the blocks that are read to their end; also the last one, unless room in it is
-  /// reserved.
+  /// Drops bytes from the front and releases the blocks that are read to their end; also the last one, unless room in
+  /// it is reserved.
   ///
   /// - Parameter count: bytes; what exceeds `self.count` is ignored.
   @inlinable @_noLocks
@@ -182,7 +185,8 @@ extension SegmentChain {
       start: block.pointee.bytes + Int(truncatingIfNeeded: block.pointee.end), count: reservedCount)
   }
 
-  /// Reserves when the tail has too little room: from its start when it is read and nobody else can see it, or in a new one.
+  /// Reserves when the tail has too little room: from its start when it is read and nobody else can see it, or in a new
+  /// one.
   @usableFromInline @inline(never) @_noLocks
   mutating func reserveInAnotherBlock(_ minimum: Int, from cache: BlockCache) -> UnsafeMutableRawBufferPointer? {
     if let tail, tail.pointee.unread == 0, tail.pointee.references == 1 {

@@ -2,7 +2,8 @@ import Testing
 
 @testable import MewsCore
 
-/// Runs a test with a pool and a cache, and checks afterwards that every block came back and nobody was caught misusing one.
+/// Runs a test with a pool and a cache, and checks afterwards that every block came back and nobody was caught misusing
+/// one.
 func withPool(
   limit: Int = 64 << 20, debug: BlockPoolDebug = [], _ body: (BlockPool, BlockCache) throws -> Void
 ) throws {
