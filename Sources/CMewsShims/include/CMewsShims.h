@@ -13,6 +13,7 @@
 #include "shims_atomic.h"
 #include "shims_epoll.h"
 #include "shims_intrusive.h"
+#include "shims_library.h"
 #include "shims_port.h"
 #include "shims_process.h"
 #include "shims_simd.h"

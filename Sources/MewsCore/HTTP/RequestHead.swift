@@ -3,6 +3,24 @@ public enum Method: Sendable {
   case get, head, post, put, delete, options, patch, trace, connect
   /// Any other token; its text is in the head.
   case other
+
+  /// A small number for tables: 0 to 8 in the order of the cases, 9 for `other`.
+  public var code: UInt8 {
+    @_noLocks get {
+      switch self {
+      case .get: 0
+      case .head: 1
+      case .post: 2
+      case .put: 3
+      case .delete: 4
+      case .options: 5
+      case .patch: 6
+      case .trace: 7
+      case .connect: 8
+      case .other: 9
+      }
+    }
+  }
 }
 
 /// The four forms of a request target (RFC 9112, 3.2).

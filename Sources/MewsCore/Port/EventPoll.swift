@@ -4,15 +4,15 @@ import Glibc
 /// Kinds of readiness, as the bits that an event source is told.
 public enum ReadyEvents {
   /// Bytes or a connection to take, or the end of the stream.
-  public static var readable: UInt32 { SHIM_EPOLL_READABLE }
+  public static var readable: UInt32 { @_noLocks get { SHIM_EPOLL_READABLE } }
   /// Room to write.
-  public static var writable: UInt32 { SHIM_EPOLL_WRITABLE }
+  public static var writable: UInt32 { @_noLocks get { SHIM_EPOLL_WRITABLE } }
   /// The peer writes no more.
-  public static var peerClosed: UInt32 { SHIM_EPOLL_PEER_CLOSED }
+  public static var peerClosed: UInt32 { @_noLocks get { SHIM_EPOLL_PEER_CLOSED } }
   /// Both directions are closed.
-  public static var hangup: UInt32 { SHIM_EPOLL_HANGUP }
+  public static var hangup: UInt32 { @_noLocks get { SHIM_EPOLL_HANGUP } }
   /// The descriptor has failed.
-  public static var error: UInt32 { SHIM_EPOLL_ERROR }
+  public static var error: UInt32 { @_noLocks get { SHIM_EPOLL_ERROR } }
 }
 
 /// An epoll set with room for the events of one wait.

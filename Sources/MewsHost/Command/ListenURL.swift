@@ -1,3 +1,5 @@
+import MewsServer
+
 /// Where to listen, as a user writes it: `http://HOST:PORT`.
 ///
 /// HOST is a numeric IPv4 address, an IPv6 address in brackets, `localhost` or `*`. Names are not looked up: what a

@@ -1,3 +1,5 @@
+import MewsServer
+
 /// Which kernel interface drives the I/O threads.
 public enum IOBackendChoice: String, CaseIterable, Sendable {
   /// io_uring where the kernel has what it takes, epoll otherwise.

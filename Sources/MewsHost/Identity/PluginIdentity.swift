@@ -1,4 +1,5 @@
 import CMews
+import CMewsShims
 
 /// A version of the plugin ABI: MEWS_ABI_MAJOR and MEWS_ABI_MINOR.
 public struct ABIVersion: Equatable, Sendable, CustomStringConvertible {
@@ -50,6 +51,11 @@ public struct HostInterface {
   public init(abi: ABIVersion = .current, provides: @escaping (NeededSymbol) -> Bool) {
     self.abi = abi
     self.provides = provides
+  }
+
+  /// This very library.
+  public static var running: HostInterface {
+    HostInterface { symbol in shim_library_provides(symbol.name, symbol.version) }
   }
 }
 

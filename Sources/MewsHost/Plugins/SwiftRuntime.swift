@@ -1,3 +1,4 @@
+import CMewsShims
 import Glibc
 
 /// The Swift runtime for plugins that do not carry it in themselves.
@@ -18,9 +19,7 @@ final class SwiftRuntime {
 
   /// `mews/swift` beside the file that this code is in.
   private static var folder: String? {
-    var info = Dl_info()
-    guard let address = dlsym(nil, "mews_version"), dladdr(address, &info) != 0, let name = info.dli_fname else { return nil }
-    let path = String(cString: name)
+    guard let path = shim_library_path().map({ String(cString: $0) }) else { return nil }
     guard let slash = path.lastIndex(of: "/") else { return nil }
     return path[..<slash] + "/mews/swift"
   }

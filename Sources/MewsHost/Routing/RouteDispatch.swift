@@ -33,6 +33,7 @@ final class RouteDispatch: @unchecked Sendable {
   }
 
   /// Sets the exchange's route and captures, or answers 405. On the I/O thread, for each request.
+  @_noLocks
   private static func select(_ state: UnsafeMutablePointer<State>, _ exchange: ExchangePointer) {
     guard let path = exchange.pointee.path, let base = exchange.pointee.base else { return }
     let head = Exchange.head(exchange)
@@ -40,12 +41,13 @@ final class RouteDispatch: @unchecked Sendable {
     withUnsafeTemporaryAllocation(of: RouteMatch.self, capacity: 1) { place in
       guard let match = place.baseAddress else { return }
       state.pointee.table.lookup(
-        path: path, count: exchange.pointee.pathCount, method: head.pointee.method.rawValue,
+        path: path, count: exchange.pointee.pathCount, method: head.pointee.method.code,
         methodText: base + Int(head.pointee.methodOffset), methodCount: Int(head.pointee.methodLength), into: match)
       apply(match, state, exchange)
     }
   }
 
+  @_noLocks @inline(__always)
   private static func apply(
     _ match: UnsafeMutablePointer<RouteMatch>, _ state: UnsafeMutablePointer<State>, _ exchange: ExchangePointer
   ) {

@@ -25,9 +25,8 @@ struct ControlChannel {
 
   func send(_ message: ControlMessage) {
     var byte = message.rawValue
-    var piece = iovec(iov_base: &byte, iov_len: 1)
     withUnsafeMutablePointer(to: &byte) { byte in
-      piece.iov_base = UnsafeMutableRawPointer(byte)
+      var piece = iovec(iov_base: byte, iov_len: 1)
       _ = shim_send(descriptor, &piece, 1)
     }
   }

@@ -54,11 +54,17 @@ public struct Connection {
 
   /// Whether it waits for the first byte of a request.
   public var isIdle: Bool {
-    @_noLocks get { phase == .head && exchange == nil && input.count == 0 && output.count == 0 }
+    if case .head = phase { return exchange == nil && input.count == 0 && output.count == 0 }
+    return false
   }
 
   /// How many bytes it pays to read at once now: a large body comes in larger pieces.
   public var readSize: Int {
-    @_noLocks get { phase == .bodyGathered || phase == .bodyChunked ? 64 * 1024 : 1024 }
+    @_noLocks get {
+      switch phase {
+      case .bodyGathered, .bodyChunked: 64 * 1024
+      default: 1024
+      }
+    }
   }
 }

@@ -38,6 +38,14 @@ public struct ResponseBody {
 }
 
 extension Exchange {
+  /// Whether the method is HEAD, whose response is all but the body.
+  private var isHead: Bool {
+    @_noLocks @inline(__always) get {
+      if case .head = head.method { return true }
+      return false
+    }
+  }
+
   /// The room that status line, Date, Server, Connection, Content-Length and the blank line need at most.
   static var headBound: Int { @_noLocks @inline(__always) get { 320 } }
 
@@ -56,7 +64,7 @@ extension Exchange {
       return refuse(body, mews_result(-2))
     }
     let hasBody = ResponseWriter.statusAllowsBody(Int(status))
-    let sendsBody = hasBody && body.count > 0 && exchange.pointee.head.method != .head
+    let sendsBody = hasBody && body.count > 0 && !exchange.pointee.isHead
     let headSize = headBound &+ contentTypeCount &+ exchange.pointee.fields.count
     let isCopiedWithHead = sendsBody && !body.isReference && body.count <= BlockPool.blockSize &- headSize
     let room = isCopiedWithHead ? headSize &+ body.count : headSize

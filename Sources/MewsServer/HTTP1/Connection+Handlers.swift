@@ -80,7 +80,7 @@ extension Connection {
 
 extension Exchange {
   @_noLocks @inline(__always)
-  static func head(_ exchange: ExchangePointer) -> UnsafeMutablePointer<RequestHead> {
+  public static func head(_ exchange: ExchangePointer) -> UnsafeMutablePointer<RequestHead> {
     withUnsafeMutablePointer(to: &exchange.pointee.head) { $0 }
   }
 
@@ -123,7 +123,7 @@ extension Exchange {
   static func growBody(_ exchange: ExchangePointer, by count: Int, atMost limit: Int) -> UnsafeMutablePointer<UInt8>? {
     let needed = min(exchange.pointee.bodyCount &+ count, limit)
     if needed > exchange.pointee.bodyCapacity {
-      let doubled = max(needed, exchange.pointee.bodyCapacity &* 2, 16 * 1024)
+      let doubled = max(max(needed, exchange.pointee.bodyCapacity &* 2), 16 * 1024)
       let capacity = min(doubled, max(limit, needed))
       let grown = _unsafePerformance { shim_reallocate(exchange.pointee.bodyBuffer, capacity) }
       guard let grown else { return nil }

@@ -38,7 +38,7 @@ extension Connection {
   /// The transport sent all there was to send.
   @_noLocks
   public static func outputDidDrain(_ connection: ConnectionPointer) {
-    if connection.pointee.phase == .closing { _unsafePerformance { closeAfterOutput(connection) } }
+    if case .closing = connection.pointee.phase { _unsafePerformance { closeAfterOutput(connection) } }
   }
 
   private static func closeAfterOutput(_ connection: ConnectionPointer) {
