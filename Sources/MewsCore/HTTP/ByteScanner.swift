@@ -18,6 +18,7 @@ private enum FieldValueStop: StopBytes {
 }
 
 /// What no request target holds: all but visible ASCII characters, and "#", which no client may send (RFC 9112, 3.2).
+/// Visible characters that RFC 3986 excludes, such as "|" and "{", pass: browsers send them in queries.
 private enum TargetStop: StopBytes {
   @_noLocks @inline(__always)
   static func mask(_ bytes: UnsafePointer<UInt8>) -> UInt32 { shim_mask_not_target(bytes) }
