@@ -40,10 +40,12 @@ struct RequestLimitTests {
     #expect(parse("GET / HTTP/1.1\r\n" + section(1000), limits: limits) == .failed(.fieldsTooLarge))
   }
 
-  @Test("a header section that is too large is refused in any of its parts", arguments: [
-    String(repeating: "n", count: 60), "X:" + String(repeating: " ", count: 58),
-    "X: " + String(repeating: "v", count: 56) + "\r",
-  ])
+  @Test(
+    "a header section that is too large is refused in any of its parts",
+    arguments: [
+      String(repeating: "n", count: 60), "X:" + String(repeating: " ", count: 58),
+      "X: " + String(repeating: "v", count: 56) + "\r",
+    ])
   func endlessFields(_ section: String) {
     #expect(parse("GET / HTTP/1.1\r\n" + section, limits: limits) == .failed(.fieldsTooLarge))
     #expect(parse("GET / HTTP/1.1\r\n" + section.dropLast(), limits: limits) == .incomplete)
@@ -52,7 +54,8 @@ struct RequestLimitTests {
   @Test("as many fields as the limit are accepted and no more")
   func headerCount() {
     #expect(parsed("GET / HTTP/1.1\r\nHost: a\r\nB: 1\r\nC: 2\r\n\r\n", limits: limits)?.fields.count == 3)
-    #expect(parse("GET / HTTP/1.1\r\nHost: a\r\nB: 1\r\nC: 2\r\nD: 3\r\n\r\n", limits: limits) == .failed(.tooManyFields))
+    #expect(
+      parse("GET / HTTP/1.1\r\nHost: a\r\nB: 1\r\nC: 2\r\nD: 3\r\n\r\n", limits: limits) == .failed(.tooManyFields))
   }
 
   @Test("a hundred fields fit, whatever is configured")

@@ -32,11 +32,13 @@ struct RequestParserTests {
     #expect(head.hostIndex == 0)
   }
 
-  @Test("tells methods apart by case", arguments: [
-    ("GET", Method.get), ("HEAD", .head), ("POST", .post), ("PUT", .put), ("DELETE", .delete), ("OPTIONS", .options),
-    ("PATCH", .patch), ("TRACE", .trace), ("get", .other), ("Get", .other), ("GETS", .other), ("G", .other),
-    ("POSt", .other), ("PURGE", .other), ("PROPFIND", .other), ("OPTIONs", .other), ("DELETf", .other),
-  ])
+  @Test(
+    "tells methods apart by case",
+    arguments: [
+      ("GET", Method.get), ("HEAD", .head), ("POST", .post), ("PUT", .put), ("DELETE", .delete), ("OPTIONS", .options),
+      ("PATCH", .patch), ("TRACE", .trace), ("get", .other), ("Get", .other), ("GETS", .other), ("G", .other),
+      ("POSt", .other), ("PURGE", .other), ("PROPFIND", .other), ("OPTIONs", .other), ("DELETf", .other),
+    ])
   func methods(_ name: String, _ method: Method) throws {
     let head = try #require(parsed("\(name) / HTTP/1.1\r\nHost: a\r\n\r\n"))
     #expect(head.method == method)
@@ -49,13 +51,15 @@ struct RequestParserTests {
     #expect(try #require(parsed("GET /a HTTP/1.0\r\n\r\n")).query == nil)
   }
 
-  @Test("takes path and authority out of the absolute form, and ignores Host for it", arguments: [
-    ("http://b.example:81/p/q?r", "b.example:81", "/p/q", "r" as String?, false),
-    ("https://b.example/", "b.example", "/", nil, false),
-    ("http://b.example", "b.example", "", nil, true),
-    ("http://b.example?r", "b.example", "", "r", true),
-    ("http://[2001:db8::1]:80/", "[2001:db8::1]:80", "/", nil, false),
-  ])
+  @Test(
+    "takes path and authority out of the absolute form, and ignores Host for it",
+    arguments: [
+      ("http://b.example:81/p/q?r", "b.example:81", "/p/q", "r" as String?, false),
+      ("https://b.example/", "b.example", "/", nil, false),
+      ("http://b.example", "b.example", "", nil, true),
+      ("http://b.example?r", "b.example", "", "r", true),
+      ("http://[2001:db8::1]:80/", "[2001:db8::1]:80", "/", nil, false),
+    ])
   func absoluteForm(_ target: String, _ authority: String, _ path: String, _ query: String?, _ implied: Bool) throws {
     let head = try #require(parsed("GET \(target) HTTP/1.1\r\nHost: a\r\n\r\n"))
     #expect(head.form == .absolute)
@@ -78,13 +82,15 @@ struct RequestParserTests {
     #expect(connect.pathIsImplied && connect.path.isEmpty)
   }
 
-  @Test("knows which paths need no normalization", arguments: [
-    ("/", true), ("/a", true), ("/a/b/c", true), ("/a.b/c", true), ("/a?b//c%20/..", true), ("/a/", true),
-    ("//", false), ("/a//b", false), ("/a/./b", false), ("/a/..", false), ("/.", false), ("/a%20b", false),
-    ("/.hidden", false), ("/0123456789abcd/.", false), ("/0123456789abc/./", false), ("/0123456789abcde//", false),
-    ("/0123456789abcdef/0123456789abcdef/0123456789abcdef%41", false),
-    ("/0123456789abcdef/0123456789abcdef/0123456789abcdef?%41", true),
-  ])
+  @Test(
+    "knows which paths need no normalization",
+    arguments: [
+      ("/", true), ("/a", true), ("/a/b/c", true), ("/a.b/c", true), ("/a?b//c%20/..", true), ("/a/", true),
+      ("//", false), ("/a//b", false), ("/a/./b", false), ("/a/..", false), ("/.", false), ("/a%20b", false),
+      ("/.hidden", false), ("/0123456789abcd/.", false), ("/0123456789abc/./", false), ("/0123456789abcde//", false),
+      ("/0123456789abcdef/0123456789abcdef/0123456789abcdef%41", false),
+      ("/0123456789abcdef/0123456789abcdef/0123456789abcdef?%41", true),
+    ])
   func plainPaths(_ target: String, _ isPlain: Bool) throws {
     #expect(try #require(parsed("GET \(target) HTTP/1.1\r\nHost: a\r\n\r\n")).pathIsPlain == isPlain)
     // With nothing after the target that fills a vector.
@@ -110,14 +116,16 @@ struct RequestParserTests {
     #expect(try #require(parsed(first + "\u{0}\u{1}garbage")).consumed == first.utf8.count)
   }
 
-  @Test("stays open by version and Connection field", arguments: [
-    ("HTTP/1.1", [], true), ("HTTP/1.1", ["close"], false), ("HTTP/1.1", ["Close"], false),
-    ("HTTP/1.1", ["keep-alive"], true), ("HTTP/1.1", ["keep-alive, close"], false),
-    ("HTTP/1.1", ["keep-alive", "close"], false), ("HTTP/1.1", ["x, , close ,"], false),
-    ("HTTP/1.1", ["closed"], true), ("HTTP/1.0", [], false), ("HTTP/1.0", ["keep-alive"], true),
-    ("HTTP/1.0", ["Keep-Alive"], true), ("HTTP/1.0", ["te, KEEP-ALIVE"], true),
-    ("HTTP/1.0", ["keep-alive", "close"], false),
-  ])
+  @Test(
+    "stays open by version and Connection field",
+    arguments: [
+      ("HTTP/1.1", [], true), ("HTTP/1.1", ["close"], false), ("HTTP/1.1", ["Close"], false),
+      ("HTTP/1.1", ["keep-alive"], true), ("HTTP/1.1", ["keep-alive, close"], false),
+      ("HTTP/1.1", ["keep-alive", "close"], false), ("HTTP/1.1", ["x, , close ,"], false),
+      ("HTTP/1.1", ["closed"], true), ("HTTP/1.0", [], false), ("HTTP/1.0", ["keep-alive"], true),
+      ("HTTP/1.0", ["Keep-Alive"], true), ("HTTP/1.0", ["te, KEEP-ALIVE"], true),
+      ("HTTP/1.0", ["keep-alive", "close"], false),
+    ])
   func keepAlive(_ version: String, _ options: [String], _ keepAlive: Bool) throws {
     let fields = options.map { "Connection: \($0)\r\n" }.joined()
     #expect(try #require(parsed("GET / \(version)\r\nHost: a\r\n\(fields)\r\n")).keepAlive == keepAlive)
@@ -146,25 +154,29 @@ struct RequestParserTests {
     #expect(try !expects("HTTP/1.0", "100-continue"))
   }
 
-  @Test("frames the body", arguments: [
-    ("", Int64(-1), false), ("Content-Length: 0\r\n", 0, false), ("content-length: 42\r\n", 42, false),
-    ("Content-Length: 9223372036854775807\r\n", Int64.max, false), ("Transfer-Encoding: Chunked\r\n", -1, true),
-  ])
+  @Test(
+    "frames the body",
+    arguments: [
+      ("", Int64(-1), false), ("Content-Length: 0\r\n", 0, false), ("content-length: 42\r\n", 42, false),
+      ("Content-Length: 9223372036854775807\r\n", Int64.max, false), ("Transfer-Encoding: Chunked\r\n", -1, true),
+    ])
   func framing(_ field: String, _ length: Int64, _ isChunked: Bool) throws {
     let head = try #require(parsed("POST / HTTP/1.1\r\nHost: a\r\n\(field)\r\n"))
     #expect(head.contentLength == length)
     #expect(head.isChunked == isChunked)
   }
 
-  @Test("recognizes field names in any case, and only whole ones", arguments: [
-    ("Accept", KnownHeader.accept), ("ACCEPT-ENCODING", .acceptEncoding), ("accept-language", .acceptLanguage),
-    ("Authorization", .authorization), ("Cache-Control", .cacheControl), ("Content-Encoding", .contentEncoding),
-    ("Content-Type", .contentType), ("Cookie", .cookie), ("Date", .date), ("If-Modified-Since", .ifModifiedSince),
-    ("If-None-Match", .ifNoneMatch), ("Origin", .origin), ("Range", .range), ("Referer", .referer),
-    ("Sec-WebSocket-Key", .secWebSocketKey), ("Server", .server), ("User-Agent", .userAgent), ("Expect", .expect),
-    ("Connection", .connection), ("Upgrade", .upgrade), ("X-Accept", .other), ("Hosts", .other), ("Hos", .other),
-    ("User_Agent", .other), ("If-Modified-Sinc1", .other), ("Cookif", .other), ("Cpntent-Type", .other),
-  ])
+  @Test(
+    "recognizes field names in any case, and only whole ones",
+    arguments: [
+      ("Accept", KnownHeader.accept), ("ACCEPT-ENCODING", .acceptEncoding), ("accept-language", .acceptLanguage),
+      ("Authorization", .authorization), ("Cache-Control", .cacheControl), ("Content-Encoding", .contentEncoding),
+      ("Content-Type", .contentType), ("Cookie", .cookie), ("Date", .date), ("If-Modified-Since", .ifModifiedSince),
+      ("If-None-Match", .ifNoneMatch), ("Origin", .origin), ("Range", .range), ("Referer", .referer),
+      ("Sec-WebSocket-Key", .secWebSocketKey), ("Server", .server), ("User-Agent", .userAgent), ("Expect", .expect),
+      ("Connection", .connection), ("Upgrade", .upgrade), ("X-Accept", .other), ("Hosts", .other), ("Hos", .other),
+      ("User_Agent", .other), ("If-Modified-Sinc1", .other), ("Cookif", .other), ("Cpntent-Type", .other),
+    ])
   func knownNames(_ name: String, _ known: KnownHeader) throws {
     let head = try #require(parsed("GET / HTTP/1.1\r\nHost: a\r\n\(name): x\r\n\r\n"))
     #expect(head.fields.last == .init(name: name, value: "x", known: known))
