@@ -1,6 +1,6 @@
 /*
- * Sixteen bytes at a time: bit i of a mask is set when byte i is in the set that the function names. Swift has no way to turn
- * a vector comparison into such a mask. All 16 bytes must be readable.
+ * Sixteen bytes at a time: bit i of a mask is set when byte i is in the set that the function names. Swift has no way
+ * to turn a vector comparison into such a mask. All 16 bytes must be readable.
  */
 #ifndef CMEWS_SHIMS_SIMD_H
 #define CMEWS_SHIMS_SIMD_H
@@ -53,6 +53,17 @@ SHIM_NO_LOCKS static inline uint32_t shim_mask_not_alphanumeric_or_hyphen(const 
     return (uint32_t)_mm_movemask_epi8(common) ^ 0xffff;
 }
 
+/* Bytes other than letters, digits, "-" and ".": the end of nearly every host name. */
+SHIM_NO_LOCKS static inline uint32_t shim_mask_not_host(const uint8_t *_Nonnull bytes) {
+    __m128i vector = shim_load16_(bytes);
+    __m128i lower = _mm_or_si128(vector, _mm_set1_epi8(0x20));
+    __m128i letter = shim_at_most_(_mm_sub_epi8(lower, _mm_set1_epi8('a')), 25);
+    /* From "-" to "9" there is one other character: the slash. */
+    __m128i range = shim_at_most_(_mm_sub_epi8(vector, _mm_set1_epi8('-')), '9' - '-');
+    __m128i slash = _mm_cmpeq_epi8(vector, _mm_set1_epi8('/'));
+    return (uint32_t)_mm_movemask_epi8(_mm_or_si128(letter, _mm_andnot_si128(slash, range))) ^ 0xffff;
+}
+
 #else
 
 SHIM_NO_LOCKS static inline uint32_t shim_mask_equal(const uint8_t *_Nonnull bytes, uint8_t byte) {
@@ -81,6 +92,11 @@ SHIM_NO_LOCKS static inline uint32_t shim_mask_not_alphanumeric_or_hyphen(const 
         mask |= (uint32_t)(letter > 25 && digit > 9 && bytes[i] != '-') << i;
     }
     return mask;
+}
+
+SHIM_NO_LOCKS static inline uint32_t shim_mask_not_host(const uint8_t *_Nonnull bytes) {
+    uint32_t mask = shim_mask_not_alphanumeric_or_hyphen(bytes);
+    return mask & ~shim_mask_equal(bytes, '.');
 }
 
 #endif

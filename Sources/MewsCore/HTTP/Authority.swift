@@ -1,36 +1,35 @@
-/// The syntax of a host with an optional port: the Host field and the authority of a request target (RFC 9110, 4.2 and 7.2;
-/// RFC 3986, 3.2). User information is refused, since it has no place in a request (RFC 9110, 4.2.4).
+/// The syntax of a host with an optional port: the Host field and the authority of a request target (RFC 9110, 4.2 and
+/// 7.2; RFC 3986, 3.2). User information is refused, since it has no place in a request (RFC 9110, 4.2.4).
 enum Authority {
-  /// Whether the bytes are a host, or host ":" port. An empty host counts only without a port, and not when one is required.
+  /// Whether the bytes are a host, or host ":" port. An empty host counts only without a port, and not when one is
+  /// required.
+  ///
+  /// - Parameter base: all bytes before `end` are readable.
   @_noLocks
   static func isValid(
-    _ bytes: UnsafePointer<UInt8>, _ count: Int, hostRequired: Bool = false, portRequired: Bool = false
+    _ base: UnsafePointer<UInt8>, from start: Int, to end: Int, hostRequired: Bool = false, portRequired: Bool = false
   ) -> Bool {
-    if count == 0 { return !hostRequired && !portRequired }
-    let hostEnd = bytes[0] == ASCII.openBracket ? endOfLiteral(bytes, count) : endOfName(bytes, count)
-    if hostEnd <= 0 { return false }
-    if hostEnd == count { return !portRequired }
-    if bytes[hostEnd] != ASCII.colon { return false }
+    if start == end { return !hostRequired && !portRequired }
+    let hostEnd = base[start] == ASCII.openBracket ? endOfLiteral(base, start, end) : endOfName(base, start, end)
+    if hostEnd <= start { return false }
+    if hostEnd == end { return !portRequired }
+    if base[hostEnd] != ASCII.colon { return false }
     let portStart = hostEnd &+ 1
-    if portStart == count { return !portRequired }
-    return isPort(bytes + portStart, count &- portStart)
+    if portStart == end { return !portRequired }
+    return isPort(base + portStart, end &- portStart)
   }
 
   /// The end of a registered name or an IPv4 address; -1 when a percent sign has no two digits after it.
-  @_noLocks
-  private static func endOfName(_ bytes: UnsafePointer<UInt8>, _ count: Int) -> Int {
-    var position = 0
-    while position < count {
-      let byte = bytes[position]
-      if isNameCharacter(byte) {
+  @_noLocks @inline(__always)
+  private static func endOfName(_ base: UnsafePointer<UInt8>, _ start: Int, _ end: Int) -> Int {
+    var position = ByteScanner.endOfCommonHost(base, from: start, end: end)
+    while position < end && base[position] != ASCII.colon {
+      if base[position] == ASCII.percent {
         position &+= 1
-      } else if byte == ASCII.percent {
-        if count &- position < 3 || ASCII.hexadecimalValue(bytes[position &+ 1]) > 15
-          || ASCII.hexadecimalValue(bytes[position &+ 2]) > 15
-        {
-          return -1
-        }
-        position &+= 3
+        if PercentCoding.decode(base + position, end &- position) < 0 { return -1 }
+        position &+= 2
+      } else if isNameCharacter(base[position]) {
+        position &+= 1
       } else {
         break
       }
@@ -59,18 +58,20 @@ enum Authority {
     return port <= 65535
   }
 
-  /// The position after the closing bracket of an IPv6 address; -1 when it is malformed. IPvFuture is refused: there is none.
+  /// The position after the closing bracket of an IPv6 address; -1 when it is malformed. IPvFuture is refused: there
+  /// is none.
   @_noLocks
-  private static func endOfLiteral(_ bytes: UnsafePointer<UInt8>, _ count: Int) -> Int {
-    var end = 1
-    // "[" and at most 45 characters: eight groups, the last two as an IPv4 address.
-    while end < count && end <= 46 && bytes[end] != ASCII.closeBracket { end &+= 1 }
-    if end >= count || bytes[end] != ASCII.closeBracket { return -1 }
-    return isIPv6(bytes + 1, end &- 1) ? end &+ 1 : -1
+  private static func endOfLiteral(_ base: UnsafePointer<UInt8>, _ start: Int, _ end: Int) -> Int {
+    // The longest address has eight groups, the last two as an IPv4 address: 45 characters.
+    let first = start &+ 1
+    var position = first
+    while position < end && position &- first <= 45 && base[position] != ASCII.closeBracket { position &+= 1 }
+    if position >= end || base[position] != ASCII.closeBracket { return -1 }
+    return isIPv6(base + first, position &- first) ? position &+ 1 : -1
   }
 
-  /// RFC 3986, 3.2.2: eight groups of up to four hexadecimal digits; one "::" stands for one group or more that are zero; the
-  /// last two groups may be an IPv4 address.
+  /// RFC 3986, 3.2.2: eight groups of up to four hexadecimal digits; one "::" stands for one group or more that are
+  /// zero; the last two groups may be an IPv4 address.
   @_noLocks
   private static func isIPv6(_ bytes: UnsafePointer<UInt8>, _ count: Int) -> Bool {
     var groups = 0

@@ -18,6 +18,7 @@ private enum FieldValueStop: StopBytes {
 }
 
 /// What no request target holds: all but visible ASCII characters, and "#", which no client may send (RFC 9112, 3.2).
+/// Visible characters that RFC 3986 excludes, such as "|" and "{", pass: browsers send them in queries.
 private enum TargetStop: StopBytes {
   @_noLocks @inline(__always)
   static func mask(_ bytes: UnsafePointer<UInt8>) -> UInt32 { shim_mask_not_target(bytes) }
@@ -35,9 +36,17 @@ private enum CommonNameStop: StopBytes {
   }
 }
 
+/// What few host names hold: all but letters, digits, hyphens and dots.
+private enum CommonHostStop: StopBytes {
+  @_noLocks @inline(__always)
+  static func mask(_ bytes: UnsafePointer<UInt8>) -> UInt32 { shim_mask_not_host(bytes) }
+  @_noLocks @inline(__always)
+  static func contains(_ byte: UInt8) -> Bool { byte != ASCII.dot && CommonNameStop.contains(byte) }
+}
+
 enum ByteScanner {
-  /// The first position in `from..<end` whose byte is in the set; `end` when there is none. Reads nothing outside `0..<end`:
-  /// the last vector overlaps bytes that were tested before.
+  /// The first position in `from..<end` whose byte is in the set; `end` when there is none. Reads nothing outside
+  /// `0..<end`: the last vector overlaps bytes that were tested before.
   @inline(__always)
   private static func find<Stop: StopBytes>(
     _ stop: Stop.Type, _ bytes: UnsafePointer<UInt8>, from: Int, end: Int
@@ -67,6 +76,12 @@ enum ByteScanner {
   @_noLocks @inline(__always)
   static func endOfTarget(_ bytes: UnsafePointer<UInt8>, from: Int, end: Int) -> Int {
     find(TargetStop.self, bytes, from: from, end: end)
+  }
+
+  /// The first position in `from..<end` whose byte few host names hold; `end` when there is none.
+  @_noLocks @inline(__always)
+  static func endOfCommonHost(_ bytes: UnsafePointer<UInt8>, from: Int, end: Int) -> Int {
+    find(CommonHostStop.self, bytes, from: from, end: end)
   }
 
   /// The first position in `from..<end` whose byte is not part of a token (RFC 9110, 5.6.2); `end` when there is none.

@@ -56,7 +56,8 @@ extension UnsafePointer<UInt8> {
     UInt32(littleEndian: UnsafeRawPointer(self).loadUnaligned(fromByteOffset: offset, as: UInt32.self))
   }
 
-  /// Whether the bytes here are a text of 4 to 8 characters, case included. Reads exactly as many bytes as the text has.
+  /// Whether the bytes here are a text of 4 to 8 characters, case included. Reads exactly as many bytes as the text
+  /// has.
   @_noLocks @inline(__always)
   func equalsExactly(_ text: StaticString) -> Bool {
     let expected = text.utf8Start
@@ -66,8 +67,8 @@ extension UnsafePointer<UInt8> {
 
   /// Whether the bytes here are a text, in any case. Reads exactly as many bytes as the text has.
   ///
-  /// Setting bit 5 makes ASCII letters lower case, and it maps no other character of a token onto a letter, a digit or a
-  /// hyphen; so the answer is exact for tokens only.
+  /// Setting bit 5 makes ASCII letters lower case, and it maps no other character of a token onto a letter, a digit or
+  /// a hyphen; so the answer is exact for tokens only.
   ///
   /// - Parameter text: 4 to 24 letters, digits and hyphens in lower case; a literal, so that it folds into constants.
   @_noLocks @inline(__always)

@@ -38,8 +38,8 @@ extension ChunkedDecoder {
     return fail(.invalidChunkSize)
   }
 
-  /// chunk-ext = *( BWS ";" BWS chunk-ext-name [ BWS "=" BWS chunk-ext-val ] ). A line feed that ends no CR LF is refused here
-  /// as everywhere: parsers that took it for a line end let requests be smuggled.
+  /// chunk-ext = *( BWS ";" BWS chunk-ext-name [ BWS "=" BWS chunk-ext-val ] ). A line feed that ends no CR LF is
+  /// refused here as everywhere: parsers that took it for a line end let requests be smuggled.
   @_noLocks
   private mutating func readExtension(_ byte: UInt8) -> Bool {
     if byte == ASCII.carriageReturn {

@@ -28,9 +28,9 @@ public struct ChunkedResult: Sendable {
   }
 }
 
-/// Takes the chunked transfer coding off a body (RFC 9112, 7.1), strictly: each line ends in CR LF and nothing else, sizes are
-/// hexadecimal digits, extensions and trailer fields follow their grammar. Extensions mean nothing here and trailer fields are
-/// dropped. It does no I/O, and its answer does not depend on how the input is cut.
+/// Takes the chunked transfer coding off a body (RFC 9112, 7.1), strictly: each line ends in CR LF and nothing else,
+/// sizes are hexadecimal digits, extensions and trailer fields follow their grammar. Extensions mean nothing here and
+/// trailer fields are dropped. It does no I/O, and its answer does not depend on how the input is cut.
 public struct ChunkedDecoder: Sendable {
   /// Hexadecimal digits of a chunk size.
   public static var sizeDigitLimit: Int { @_noLocks get { 16 } }

@@ -22,15 +22,15 @@ public enum FieldSyntax {
     count > 0 && ByteScanner.endOfToken(bytes, from: 0, end: count) == count
   }
 
-  /// Whether the bytes can be sent as a field value: no control characters other than HTAB (RFC 9110, 5.5). Empty is one.
-  /// White space at the ends passes; recipients strip it.
+  /// Whether the bytes can be sent as a field value: no control characters other than HTAB (RFC 9110, 5.5). Empty is
+  /// one. White space at the ends passes; recipients strip it.
   @_noLocks
   public static func isFieldValue(_ bytes: UnsafePointer<UInt8>, _ count: Int) -> Bool {
     count >= 0 && ByteScanner.endOfFieldValue(bytes, from: 0, end: count) == count
   }
 
-  /// Whether only the server may set this response field, since it frames the message or describes the server: Content-Length,
-  /// Transfer-Encoding, Connection, Date, Server. In any case of letters.
+  /// Whether only the server may set this response field, since it frames the message or describes the server:
+  /// Content-Length, Transfer-Encoding, Connection, Date, Server. In any case of letters.
   @_noLocks
   public static func isReserved(_ name: UnsafePointer<UInt8>, _ count: Int) -> Bool {
     switch KnownHeader.recognize(name, count) {

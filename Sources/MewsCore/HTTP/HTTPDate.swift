@@ -35,8 +35,8 @@ public enum HTTPDate {
     return 25 &+ ResponseWriter.writeText(" GMT", to: output + 25)
   }
 
-  /// The date of a day in the Gregorian calendar, counted from 1 January 1970. The year is taken to start in March, so that the
-  /// leap day is its last one; 400 years are one cycle of 146,097 days.
+  /// The date of a day in the Gregorian calendar, counted from 1 January 1970. The year is taken to start in March, so
+  /// that the leap day is its last one; 400 years are one cycle of 146,097 days.
   @_noLocks
   private static func civilDate(_ days: Int64) -> (year: Int64, month: Int64, day: Int64) {
     let sinceMarchOfYearZero = days &+ 719_468

@@ -73,8 +73,8 @@ public enum KnownHeader: Sendable {
     return .other
   }
 
-  /// Equality as a plain comparison of two bytes: the synthesized operator goes through generic code in debug builds, which
-  /// the hot path does not allow.
+  /// Equality as a plain comparison of two bytes: the synthesized operator goes through generic code in debug builds,
+  /// which the hot path does not allow.
   @_noLocks @inline(__always)
   static func areSame(_ first: KnownHeader, _ second: KnownHeader) -> Bool {
     unsafeBitCast(first, to: UInt8.self) == unsafeBitCast(second, to: UInt8.self)

@@ -1,14 +1,15 @@
 /// Brings the path of a request target into the one form that routes are compared with.
 public enum PathNormalizer {
-  /// Decodes percent triplets and removes dot segments (RFC 3986, 6.2.2 and 5.2.4), encoded dots included. "%2F" stays, in upper
-  /// case, so that the number of segments is the one the client sent; empty segments stay too. ".." at the root stays at the
-  /// root. The result is never longer than the path, and need not be UTF-8: any byte but NUL can be encoded.
+  /// Decodes percent triplets and removes dot segments (RFC 3986, 6.2.2 and 5.2.4), encoded dots included. "%2F"
+  /// stays, in upper case, so that the number of segments is the one the client sent; empty segments stay too. ".." at
+  /// the root stays at the root. The result is never longer than the path, and need not be UTF-8: any byte but NUL can
+  /// be encoded.
   ///
   /// - Parameters:
   ///   - path: the path as sent, without its query; empty means "/".
   ///   - output: has room for `count` bytes and at least one. It may be the same memory as the path.
-  /// - Returns: the length of the result, at least 1; or -1 when the path does not start with a slash, or holds a percent sign
-  ///   without two hexadecimal digits or an encoded NUL.
+  /// - Returns: the length of the result, at least 1; or -1 when the path does not start with a slash, or holds a
+  ///   percent sign without two hexadecimal digits or an encoded NUL.
   @_noLocks
   public static func normalize(
     _ path: UnsafePointer<UInt8>, _ count: Int, into output: UnsafeMutablePointer<UInt8>
@@ -55,8 +56,8 @@ public enum PathNormalizer {
     return lengthWithoutDotSegment(output, segmentStart, length)
   }
 
-  /// When the last segment of the output is "." or "..": the length without it, and without the segment before it for "..".
-  /// The output then ends in the slash that comes before the removed segment. Else: the length.
+  /// When the last segment of the output is "." or "..": the length without it, and without the segment before it for
+  /// "..". The output then ends in the slash that comes before the removed segment. Else: the length.
   @_noLocks @inline(__always)
   private static func lengthWithoutDotSegment(
     _ output: UnsafeMutablePointer<UInt8>, _ segmentStart: Int, _ length: Int

@@ -15,8 +15,8 @@ public struct QueryPair: Equatable, Sendable {
   }
 }
 
-/// Reads a query as application/x-www-form-urlencoded (WHATWG URL, 5.1): pairs between "&", split at the first "=", "+" for a
-/// space. As there, nothing is malformed: a percent sign without two hexadecimal digits stands for itself.
+/// Reads a query as application/x-www-form-urlencoded (WHATWG URL, 5.1): pairs between "&", split at the first "=",
+/// "+" for a space. As there, nothing is malformed: a percent sign without two hexadecimal digits stands for itself.
 public struct QueryDecoder: Sendable {
   private let count: Int
   private var position = 0

@@ -48,8 +48,8 @@ public struct HeaderField: Sendable {
   public init() {}
 }
 
-/// The head of a request as the parser found it: plain data of fixed size. Every offset counts from the first byte that was
-/// given to the parser, so that the bytes may be moved.
+/// The head of a request as the parser found it: plain data of fixed size. Every offset counts from the first byte
+/// that was given to the parser, so that the bytes may be moved.
 ///
 /// About 1.7 KB: keep it behind a pointer and do not copy it.
 public struct RequestHead: Sendable {
@@ -64,8 +64,8 @@ public struct RequestHead: Sendable {
   public var hasQuery = false
   /// The path needs no normalization: it has no "%", no "//" and no segment that starts with a dot.
   public var pathIsPlain = true
-  /// The target has no path (`http://host`, or the authority and asterisk forms): `pathLength` is 0. In the absolute form that
-  /// means "/" (RFC 9110, 4.2.3).
+  /// The target has no path (`http://host`, or the authority and asterisk forms): `pathLength` is 0. In the absolute
+  /// form that means "/" (RFC 9110, 4.2.3).
   public var pathIsImplied = false
   /// The body is in the chunked coding; `contentLength` is -1.
   public var isChunked = false
@@ -88,8 +88,8 @@ public struct RequestHead: Sendable {
   /// The query without its "?".
   public var queryOffset: UInt32 = 0
   public var queryLength: UInt32 = 0
-  /// The host and port that the request is for: those of the target in its absolute and authority forms, which overrule the
-  /// Host field (RFC 9112, 3.2.2), else the value of the Host field. Length 0 when there are none.
+  /// The host and port that the request is for: those of the target in its absolute and authority forms, which
+  /// overrule the Host field (RFC 9112, 3.2.2), else the value of the Host field. Length 0 when there are none.
   public var authorityOffset: UInt32 = 0
   public var authorityLength: UInt32 = 0
 

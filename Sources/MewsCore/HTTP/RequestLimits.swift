@@ -4,7 +4,8 @@ public struct RequestLimits: Sendable {
   public var requestLine: Int
   /// Bytes of the method. A longer one is longer than any that exists: 501 (RFC 9112, 3).
   public var method: Int
-  /// Bytes of the header section: field lines with their line ends, and the empty line after them. More is answered with 431.
+  /// Bytes of the header section: field lines with their line ends, and the empty line after them. More is answered
+  /// with 431.
   public var headerBytes: Int
   /// Header fields, each repetition counted; at most `RequestHead.headerLimit`. More are answered with 431.
   public var headerCount: Int

@@ -18,21 +18,21 @@ extension RequestParser {
   /// Acts on a field whose meaning the server must know.
   ///
   /// - Parameters:
-  ///   - value: without the white space around it.
-  ///   - offset: where the value is, relative to the head.
+  ///   - first: where the value starts, without the white space before it.
+  ///   - last: where it ends.
   @_noLocks @inline(__always)
   mutating func interpret(
-    _ known: KnownHeader, _ value: UnsafePointer<UInt8>, _ count: Int, at offset: Int,
+    _ known: KnownHeader, _ base: UnsafePointer<UInt8>, _ first: Int, _ last: Int,
     _ head: UnsafeMutablePointer<RequestHead>
   ) -> Step {
     switch known {
-    case .host: return interpretHost(value, count, offset, head)
-    case .contentLength: return interpretContentLength(value, count, head)
-    case .transferEncoding: return interpretTransferEncoding(value, count, head)
-    case .connection: interpretConnection(value, count)
+    case .host: return interpretHost(base, first, last, head)
+    case .contentLength: return interpretContentLength(base + first, last &- first, head)
+    case .transferEncoding: return interpretTransferEncoding(base + first, last &- first, head)
+    case .connection: interpretConnection(base + first, last &- first)
     case .upgrade: seen.upgrade = true
     case .expect:
-      if count == 12 && value.equalsToken("100-continue") { head.pointee.expectsContinue = true }
+      if last &- first == 12 && (base + first).equalsToken("100-continue") { head.pointee.expectsContinue = true }
     default: break
     }
     return .done
@@ -41,24 +41,24 @@ extension RequestParser {
   /// RFC 9112, 3.2: a second Host field or one that is malformed is answered with 400.
   @_noLocks
   private mutating func interpretHost(
-    _ value: UnsafePointer<UInt8>, _ count: Int, _ offset: Int, _ head: UnsafeMutablePointer<RequestHead>
+    _ base: UnsafePointer<UInt8>, _ first: Int, _ last: Int, _ head: UnsafeMutablePointer<RequestHead>
   ) -> Step {
     if seen.host { return fail(.duplicateHost) }
-    if !Authority.isValid(value, count) { return fail(.invalidHost) }
+    if !Authority.isValid(base, from: first, to: last) { return fail(.invalidHost) }
     seen.host = true
     head.pointee.hostIndex = Int32(truncatingIfNeeded: head.pointee.headerCount)
     // The authority of the target overrules the field (RFC 9112, 3.2.2).
     switch head.pointee.form {
     case .absolute, .authority: break
     case .origin, .asterisk:
-      head.pointee.authorityOffset = UInt32(truncatingIfNeeded: offset)
-      head.pointee.authorityLength = UInt32(truncatingIfNeeded: count)
+      head.pointee.authorityOffset = UInt32(truncatingIfNeeded: first)
+      head.pointee.authorityLength = UInt32(truncatingIfNeeded: last &- first)
     }
     return .done
   }
 
-  /// RFC 9112, 6.3. A list of equal values could be accepted (RFC 9110, 8.6); it is refused, as two parties that disagree on it
-  /// disagree on where the next request starts.
+  /// RFC 9112, 6.3. A list of equal values could be accepted (RFC 9110, 8.6); it is refused, as two parties that
+  /// disagree on it disagree on where the next request starts.
   @_noLocks
   private mutating func interpretContentLength(
     _ value: UnsafePointer<UInt8>, _ count: Int, _ head: UnsafeMutablePointer<RequestHead>
@@ -80,8 +80,8 @@ extension RequestParser {
     return .done
   }
 
-  /// RFC 9112, 6.1: only a single "chunked" is served, without a second field, a list or parameters. A single coding of another
-  /// name is one that this server does not have: 501.
+  /// RFC 9112, 6.1: only a single "chunked" is served, without a second field, a list or parameters. A single coding
+  /// of another name is one that this server does not have: 501.
   @_noLocks
   private mutating func interpretTransferEncoding(
     _ value: UnsafePointer<UInt8>, _ count: Int, _ head: UnsafeMutablePointer<RequestHead>
@@ -100,6 +100,11 @@ extension RequestParser {
   /// The options of a Connection field (RFC 9110, 7.6.1); unknown ones name fields that do not concern the server.
   @_noLocks
   private mutating func interpretConnection(_ value: UnsafePointer<UInt8>, _ count: Int) {
+    // Nearly always there is one option, and it is this.
+    if count == 10 && value.equalsToken("keep-alive") {
+      seen.keepAliveOption = true
+      return
+    }
     var start = 0
     while start < count {
       var end = start

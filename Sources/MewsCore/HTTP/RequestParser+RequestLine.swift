@@ -26,7 +26,8 @@ extension RequestParser {
     _ base: UnsafePointer<UInt8>, _ count: Int, _ head: UnsafeMutablePointer<RequestHead>
   ) -> Step {
     if position == start {
-      // Servers should skip an empty line that a client sent after the last body (RFC 9112, 2.2); more than two are an attack.
+      // Servers should skip an empty line that a client sent after the last body (RFC 9112, 2.2); more than two are an
+      // attack.
       while start < count && base[start] == ASCII.carriageReturn {
         if start &+ 1 == count { return wait(at: start) }
         if base[start &+ 1] != ASCII.lineFeed { return fail(.invalidLineEnd) }

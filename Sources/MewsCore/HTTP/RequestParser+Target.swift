@@ -22,7 +22,7 @@ extension RequestParser {
     _ base: UnsafePointer<UInt8>, _ count: Int, _ head: UnsafeMutablePointer<RequestHead>, _ start: Int, _ end: Int
   ) -> Step {
     if case .connect = head.pointee.method {
-      if !Authority.isValid(base + start, end &- start, hostRequired: true, portRequired: true) {
+      if !Authority.isValid(base, from: start, to: end, hostRequired: true, portRequired: true) {
         return fail(.invalidTargetForm)
       }
       head.pointee.form = .authority
@@ -43,7 +43,7 @@ extension RequestParser {
     while authorityEnd < end && base[authorityEnd] != ASCII.slash && base[authorityEnd] != ASCII.questionMark {
       authorityEnd &+= 1
     }
-    if !Authority.isValid(base + authorityStart, authorityEnd &- authorityStart, hostRequired: true) {
+    if !Authority.isValid(base, from: authorityStart, to: authorityEnd, hostRequired: true) {
       return fail(.invalidAuthority)
     }
     head.pointee.form = .absolute

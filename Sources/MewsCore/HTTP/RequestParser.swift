@@ -33,8 +33,9 @@ public struct ParseResult: Equatable, Sendable {
 
 /// Reads the head of an HTTP/1.1 request: request line and header fields (RFC 9112, 2 to 5), strictly. It does no I/O.
 ///
-/// The bytes may arrive in any pieces. The parser keeps where it stopped, looks at each byte once, and its answer depends only
-/// on the bytes given so far, not on how they were cut. What is malformed is refused at the first byte that shows it.
+/// The bytes may arrive in any pieces. The parser keeps where it stopped, looks at each byte once, and its answer
+/// depends only on the bytes given so far, not on how they were cut. What is malformed is refused at the first byte
+/// that shows it.
 public struct RequestParser: Sendable {
   /// What the next byte belongs to.
   enum Phase {
@@ -80,13 +81,13 @@ public struct RequestParser: Sendable {
   /// Parses as far as the bytes go.
   ///
   /// - Parameters:
-  ///   - base: all bytes of the connection that were not consumed yet, in one piece: the same bytes as in the last call for this
-  ///     request with more after them; they may have moved. Only read during the call.
+  ///   - base: all bytes of the connection that were not consumed yet, in one piece: the same bytes as in the last call
+  ///     for this request with more after them; they may have moved. Only read during the call.
   ///   - count: how many bytes there are.
-  ///   - head: receives the head; the same contents in all calls for one request. It means something only once the head is
-  ///     complete.
-  /// - Returns: complete, and the parser is ready for the next request; incomplete; or failed, and so do all further calls until
-  ///   `reset`.
+  ///   - head: receives the head; the same contents in all calls for one request. It means something only once the head
+  ///     is complete.
+  /// - Returns: complete, and the parser is ready for the next request; incomplete; or failed, and so do all further
+  ///   calls until `reset`.
   @_noLocks
   public mutating func parse(
     _ base: UnsafePointer<UInt8>, _ count: Int, into head: UnsafeMutablePointer<RequestHead>

@@ -1,5 +1,5 @@
-/// Writes the parts of a response head (RFC 9112, 4 and 5) into memory that the caller has room in. Each function returns how
-/// many bytes it wrote and checks no names or values; `FieldSyntax` does.
+/// Writes the parts of a response head (RFC 9112, 4 and 5) into memory that the caller has room in. Each function
+/// returns how many bytes it wrote and checks no names or values; `FieldSyntax` does.
 public enum ResponseWriter {
   /// No status line is longer.
   public static var maximumStatusLine: Int { @_noLocks get { 48 } }
