@@ -29,7 +29,7 @@ func host(_ pointer: OpaquePointer?) -> Host? {
   pointer.map { Unmanaged<Host>.fromOpaque(UnsafeRawPointer($0)).takeUnretainedValue() }
 }
 
-let absentText = mews_text(data: nil, length: 0)
+var absentText: mews_text { mews_text(data: nil, length: 0) }
 
 @inline(__always)
 func text(_ view: Exchange.View) -> mews_text {

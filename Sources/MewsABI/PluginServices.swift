@@ -75,8 +75,10 @@ import MewsServer
   return plugin.host.timers.cancel(timer)
 }
 
-let defaultRouteOptions = mews_route_options(
-  struct_size: UInt32(MemoryLayout<mews_route_options>.size), execution: 0, state: nil, use_state: 0, reserved: 0)
+var defaultRouteOptions: mews_route_options {
+  mews_route_options(
+    struct_size: UInt32(MemoryLayout<mews_route_options>.size), execution: 0, state: nil, use_state: 0, reserved: 0)
+}
 
 /// The caller's options as far as the caller's header knows them; nil when its size makes no sense.
 func routeOptions(_ options: UnsafePointer<mews_route_options>?) -> mews_route_options? {

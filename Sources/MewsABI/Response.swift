@@ -47,11 +47,13 @@ private func respond(
     if body.isReference { _unsafePerformance { body.releaseNow() } }
     return result
   }
-  let count = contentType.map { type in _unsafePerformance { Int(bitPattern: strlen(type)) } } ?? 0
+  guard let contentType else {
+    return Exchange.respond(exchange, status: status, contentType: nil, contentTypeCount: 0, body: body)
+  }
+  let count = _unsafePerformance { Int(truncatingIfNeeded: strlen(contentType)) }
   return Exchange.respond(
-    exchange, status: status,
-    contentType: contentType.map { UnsafeRawPointer($0).assumingMemoryBound(to: UInt8.self) }, contentTypeCount: count,
-    body: body)
+    exchange, status: status, contentType: UnsafeRawPointer(contentType).assumingMemoryBound(to: UInt8.self),
+    contentTypeCount: count, body: body)
 }
 
 @c @implementation public func mews_alloc(_ exchange: OpaquePointer?, _ size: Int) -> UnsafeMutableRawPointer? {

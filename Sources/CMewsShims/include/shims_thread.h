@@ -44,6 +44,13 @@ static inline void shim_futex_wake(const void *_Nonnull word, int32_t count) {
     syscall(SYS_futex, word, FUTEX_WAKE_PRIVATE, count, NULL, NULL, 0);
 }
 
+/* Nanoseconds since 1970. */
+static inline int64_t shim_wall_nanoseconds(void) {
+    struct timespec now;
+    clock_gettime(CLOCK_REALTIME, &now);
+    return now.tv_sec * 1000000000 + now.tv_nsec;
+}
+
 /* Seconds since 1970, as of the last tick of the kernel: cheap, and late by some milliseconds at most. */
 SHIM_NO_LOCKS static inline int64_t shim_wall_seconds(void) {
     struct timespec now;

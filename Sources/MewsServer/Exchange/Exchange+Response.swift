@@ -7,7 +7,7 @@ public struct ResponseBody {
   var bytes: UnsafeRawPointer?
   var count: Int
   /// Sent from where it lies; `release` is called once when it is no longer needed.
-  var isReference: Bool
+  public let isReference: Bool
   var release: mews_release?
   var releaseContext: UnsafeMutableRawPointer?
 
@@ -34,7 +34,7 @@ public struct ResponseBody {
   }
 
   /// Releases bytes that will not be sent.
-  func releaseNow() { release?(releaseContext) }
+  public func releaseNow() { release?(releaseContext) }
 }
 
 extension Exchange {
