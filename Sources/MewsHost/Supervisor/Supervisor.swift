@@ -73,6 +73,7 @@ struct Supervisor {
       isStopping = true
       log.write(Int(MEWS_LEVEL_INFO), "stopping: requests in flight are finished; once more ends at once")
       worker.control.send(.stop)
+      for socket in sockets { close(socket.descriptor) }
     }
   }
 

@@ -28,6 +28,8 @@ struct SocketConnection {
 
   /// How long the peer has to close after the last response, and how much it may still send meanwhile.
   static let lingerMilliseconds: UInt64 = 2_000
+  /// The same while the server stops, which should not wait for peers that keep their end open.
+  static let drainLingerMilliseconds: UInt64 = 250
   static let lingerBytes = 4 << 20
 
   init(descriptor: Int32, context: IOContextPointer) {
@@ -75,6 +77,13 @@ extension SocketConnection {
     IOContext.remove(connection(socket), from: context)
   }
 
+  /// A request that the kernel has already is still answered; without one the connection ends.
+  private static func drain(_ socket: SocketConnectionPointer) {
+    guard !socket.pointee.isClosed, socket.pointee.connection.isIdle else { return }
+    read(socket)
+    if !socket.pointee.isClosed && socket.pointee.connection.isIdle { close(socket) }
+  }
+
   /// Frees the memory, unless it is still queued to be read in the next pass: then after that.
   private static func free(_ socket: SocketConnectionPointer) {
     guard socket.pointee.readNode.isQueued != 0 else { return socket.deallocate() }
@@ -88,7 +97,8 @@ extension SocketConnection {
     shutdown(socket.pointee.source.descriptor, Int32(SHUT_WR))
     let thread = socket.pointee.connection.context.pointee.thread
     socket.pointee.lingerTimer.context = UnsafeMutableRawPointer(socket)
-    thread.start(lingerTimerOf(socket), deadline: thread.now + lingerMilliseconds)
+    let limit = socket.pointee.connection.context.pointee.isDraining ? drainLingerMilliseconds : lingerMilliseconds
+    thread.start(lingerTimerOf(socket), deadline: thread.now + limit)
     // What has arrived already brings no further edge.
     thread.runInNextPass(node(socket, at: Offset.readNode))
   }
@@ -119,7 +129,7 @@ extension SocketConnection {
     let context = connection.pointee.context
     var reads = context.pointee.limits.readsPerPass
     while !socket.pointee.isClosed {
-      if socket.pointee.isLingering { return _unsafePerformance { drain(socket) } }
+      if socket.pointee.isLingering { return _unsafePerformance { discard(socket) } }
       if connection.pointee.inputEnded { return }
       guard reads > 0 else { return context.pointee.thread.runInNextPass(node(socket, at: Offset.readNode)) }
       reads &-= 1
@@ -153,7 +163,7 @@ extension SocketConnection {
   }
 
   /// Throws away what comes in while the connection waits for the peer to close.
-  private static func drain(_ socket: SocketConnectionPointer) {
+  private static func discard(_ socket: SocketConnectionPointer) {
     withUnsafeTemporaryAllocation(byteCount: 16 * 1024, alignment: 16) { room in
       guard let bytes = room.baseAddress else { return }
       for _ in 0..<16 {
@@ -203,7 +213,7 @@ extension SocketConnection {
       socket.pointee.connection.context.pointee.thread.runInNextPass(node(socket, at: Offset.readNode))
     },
     closeLingering: { argument in linger(of(argument)) },
-    abort: { argument in close(of(argument)) })
+    drain: { argument in drain(of(argument)) }, abort: { argument in close(of(argument)) })
 }
 
 // MARK: From part to whole and back

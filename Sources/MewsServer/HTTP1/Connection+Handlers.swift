@@ -152,14 +152,12 @@ extension Exchange {
     context.pointee.log._withUnsafeGuaranteedRef { log in
       let request = "\(String(decoding: exchange.pointee.methodView, as: UTF8.self)) "
         + String(decoding: exchange.pointee.pathView, as: UTF8.self)
-      if result < 0 {
-        log.write(
-          Int(MEWS_LEVEL_ERROR),
-          "\(request): the handler returned \(result) (\(ResultText.text(result)))"
-            + (hasResponse ? " after its response" : ""))
-      } else {
-        log.write(Int(MEWS_LEVEL_ERROR), "\(request): the handler returned without a response")
-      }
+      let failure =
+        result < 0
+        ? "the handler returned \(result) (\(ResultText.text(result)))" + (hasResponse ? " after its response" : "")
+        : "the handler returned without a response"
+      let plugin = route.pointee.pluginName.map { String(cString: $0) } ?? "mews"
+      log.write(Int(MEWS_LEVEL_ERROR), "\(request): \(failure)", source: plugin)
     }
     if !hasResponse {
       exchange.pointee.fields.reset()

@@ -200,7 +200,8 @@ extension Connection {
       let result = connection.pointee.decoder.decode(source, piece.count, into: buffer, room)
       exchange.pointee.bodyCount &+= result.produced
       consumeInput(connection, result.consumed)
-      if exchange.pointee.bodyCount > limit {
+      // What a chunk announces counts as if it had come.
+      if exchange.pointee.bodyCount > limit || connection.pointee.decoder.announced > limit &- exchange.pointee.bodyCount {
         return refuse(connection, exchange, status: 413, reason: "the body is larger than the server takes")
       }
       switch result.state {

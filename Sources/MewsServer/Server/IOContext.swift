@@ -199,8 +199,9 @@ extension IOContext {
   /// with the last of them.
   static func drain(_ context: IOContextPointer) {
     for listener in context.pointee.belongings.takeUnretainedValue().listeners { Listener.close(listener) }
+    if let life = context.pointee.life { ServerLife.threadDidCloseListeners(life) }
     shim_store_relaxed(context.pointee.draining, 1)
-    forEachConnection(context) { if $0.pointee.isIdle { $0.pointee.transport.abort($0) } }
+    forEachConnection(context) { $0.pointee.transport.drain($0) }
     checkDrained(context)
   }
 

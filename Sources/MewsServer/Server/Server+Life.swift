@@ -44,7 +44,7 @@ extension Server {
     contexts = []
     for listener in listeners { listener.deallocate() }
     listeners = []
-    for socket in sockets { close(socket.descriptor) }
+    if !isStarted { for socket in sockets { close(socket.descriptor) } }
     workers?.destroy()
     port.destroy()
     let leaked = pool.destroy()

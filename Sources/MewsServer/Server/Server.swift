@@ -62,7 +62,7 @@ public final class Server: @unchecked Sendable {
   public func start(_ application: Application) throws(SystemError) {
     isStarted = true
     for index in 0..<options.effectiveIOThreads { contexts.append(try makeContext(index, application)) }
-    life.adopt(contexts)
+    life.adopt(contexts, sockets.map(\.descriptor))
     try startWorkers()
     for context in contexts {
       life.threadWillStart()
