@@ -4,8 +4,8 @@ import Glibc
 import MewsCore
 import MewsServer
 
-/// The process that the operator starts: one thread, which owns the listening sockets and runs no plugin code. It starts a
-/// worker process, which inherits the sockets, passes signals on, and starts another worker when one dies.
+/// The process that the operator starts: one thread, which owns the listening sockets and runs no plugin code. It
+/// starts a worker process, which inherits the sockets, passes signals on, and starts another worker when one dies.
 ///
 /// Since the sockets are the supervisor's, connections wait in the kernel's queues while there is no worker.
 struct Supervisor {

@@ -4,8 +4,8 @@ import MewsCore
 
 /// A connection over a stream socket, driven by epoll's edges: the transport under an HTTP connection.
 ///
-/// An edge says that there may be more to read or room to write. So a read goes on until the socket has no more, or until the
-/// connection has had its share of the pass, and a write until the socket takes no more.
+/// An edge says that there may be more to read or room to write. So a read goes on until the socket has no more, or
+/// until the connection has had its share of the pass, and a write until the socket takes no more.
 struct SocketConnection {
   /// First, because the I/O thread knows the connection by it.
   var source: EventSource
@@ -36,7 +36,8 @@ struct SocketConnection {
     source = EventSource(descriptor: descriptor, onEvents: { SocketConnection.onEvents($0, $1) })
     flushNode = PassNode(action: { node in SocketConnection.flush(SocketConnection.whole(node, at: Offset.flushNode)) })
     readNode = PassNode(action: { node in SocketConnection.read(SocketConnection.whole(node, at: Offset.readNode)) })
-    releaseNode = PassNode(action: { node in SocketConnection.free(SocketConnection.whole(node, at: Offset.releaseNode)) })
+    releaseNode = PassNode(action: { node in SocketConnection.free(SocketConnection.whole(node, at: Offset.releaseNode))
+      })
     lingerTimer = Timer(action: { timer in SocketConnection.lingeringIsOver(timer) }, context: nil)
     connection = Connection(context: context, transport: Self.transport)
   }
@@ -134,7 +135,8 @@ extension SocketConnection {
       guard reads > 0 else { return context.pointee.thread.runInNextPass(node(socket, at: Offset.readNode)) }
       reads &-= 1
       let wanted = connection.pointee.readSize
-      guard let room = connection.pointee.input.reserve(wanted, from: context.pointee.cache), let bytes = room.baseAddress
+      guard let room = connection.pointee.input.reserve(wanted, from: context.pointee.cache),
+        let bytes = room.baseAddress
       else { return _unsafePerformance { close(socket) } }
       let count = shim_receive(socket.pointee.source.descriptor, bytes, room.count)
       guard count > 0 else {
@@ -218,8 +220,8 @@ extension SocketConnection {
 
 // MARK: From part to whole and back
 
-/// Where the parts lie. They are C structs in a row, whose sizes are multiples of their alignment; a test compares these sums
-/// with the layout the compiler chose.
+/// Where the parts lie. They are C structs in a row, whose sizes are multiples of their alignment; a test compares
+/// these sums with the layout the compiler chose.
 extension SocketConnection {
   enum Offset {
     @inline(__always) static var flushNode: Int { MemoryLayout<EventSource>.stride }

@@ -6,10 +6,10 @@ public typealias ExchangePointer = UnsafeMutablePointer<Exchange>
 
 /// One request with its response: plain memory in a slot that is reused and never unmapped.
 ///
-/// It belongs to one thread at a time: to the connection's I/O thread while the request is read and the response is sent,
-/// to a worker while that runs the handler. The pointer that a handler gets is valid during the call and on its thread;
-/// `handlerThread` is how every call of the C interface checks that. What outlives the call holds a token, counted in
-/// `control`.
+/// It belongs to one thread at a time: to the connection's I/O thread while the request is read and the response is
+/// sent, to a worker while that runs the handler. The pointer that a handler gets is valid during the call and on its
+/// thread; `handlerThread` is how every call of the C interface checks that. What outlives the call holds a token,
+/// counted in `control`.
 public struct Exchange {
   /// What the port hands to a worker, and what comes back through the I/O thread's mailbox.
   public var packet: Packet

@@ -31,7 +31,8 @@ extension Connection {
     return false
   }
 
-  /// The response is given: lets the exchange go and makes the connection ready for the next request. True: it can be read.
+  /// The response is given: lets the exchange go and makes the connection ready for the next request. True: it can be
+  /// read.
   @_noLocks
   static func finish(_ connection: ConnectionPointer, _ exchange: ExchangePointer) -> Bool {
     let context = connection.pointee.context
@@ -89,7 +90,8 @@ extension Exchange {
     withUnsafeMutablePointer(to: &connection.pointee.output) { $0 }
   }
 
-  /// Makes `path` the decoded path: in place when there is nothing to decode, else in the arena. False: it is malformed.
+  /// Makes `path` the decoded path: in place when there is nothing to decode, else in the arena. False: it is
+  /// malformed.
   @_noLocks
   static func findPath(_ exchange: ExchangePointer) -> Bool {
     guard let base = exchange.pointee.base else { return false }
@@ -150,7 +152,8 @@ extension Exchange {
     guard let context = exchange.pointee.context else { return }
     let hasResponse = exchange.pointee.status != 0
     context.pointee.log._withUnsafeGuaranteedRef { log in
-      let request = "\(String(decoding: exchange.pointee.methodView, as: UTF8.self)) "
+      let request =
+        "\(String(decoding: exchange.pointee.methodView, as: UTF8.self)) "
         + String(decoding: exchange.pointee.pathView, as: UTF8.self)
       let failure =
         result < 0

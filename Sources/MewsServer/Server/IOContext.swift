@@ -16,8 +16,8 @@ public struct Application: Sendable {
   }
 }
 
-/// What one I/O thread knows of its server: memory, connections, exchanges, the port. Only that thread touches it, but for
-/// the thread's mailbox and the word that says that the server stops.
+/// What one I/O thread knows of its server: memory, connections, exchanges, the port. Only that thread touches it, but
+/// for the thread's mailbox and the word that says that the server stops.
 public struct IOContext {
   public let resources: ThreadResourcesPointer
   public let thread: IOThread
@@ -51,7 +51,8 @@ public struct IOContext {
   var portNode: PortNode
 
   public init(
-    resources: ThreadResourcesPointer, thread: IOThread, port: CompletionPort, application: Application, limits: ServerLimits,
+    resources: ThreadResourcesPointer, thread: IOThread, port: CompletionPort, application: Application,
+    limits: ServerLimits,
     log: ServerLog, forcesWorkers: Bool
   ) {
     self.resources = resources
@@ -195,8 +196,8 @@ extension IOContext {
     if context.pointee.isDraining { checkDrained(context) }
   }
 
-  /// Starts to drain: takes no more connections, closes the idle ones, and the others after their response. The thread ends
-  /// with the last of them.
+  /// Starts to drain: takes no more connections, closes the idle ones, and the others after their response. The thread
+  /// ends with the last of them.
   static func drain(_ context: IOContextPointer) {
     for listener in context.pointee.belongings.takeUnretainedValue().listeners { Listener.close(listener) }
     if let life = context.pointee.life { ServerLife.threadDidCloseListeners(life) }
@@ -232,7 +233,11 @@ extension IOContext {
   @_noLocks @inline(__always)
   static func queue(_ packet: PacketPointer, _ context: IOContextPointer) {
     packet.pointee.next = nil
-    if let last = context.pointee.lastPacket { last.pointee.next = packet } else { context.pointee.firstPacket = packet }
+    if let last = context.pointee.lastPacket {
+      last.pointee.next = packet
+    } else {
+      context.pointee.firstPacket = packet
+    }
     context.pointee.lastPacket = packet
     context.pointee.packetCount &+= 1
     if context.pointee.packetCount == 1 {

@@ -2,8 +2,8 @@ import CMewsShims
 import Glibc
 import MewsCore
 
-/// How a server is asked to stop, and how it says that it has: words and descriptors in memory of their own, so that a signal
-/// handler can use them.
+/// How a server is asked to stop, and how it says that it has: words and descriptors in memory of their own, so that a
+/// signal handler can use them.
 struct ServerLife {
   struct State {
     /// 1 once a stop was asked for. Atomic.
@@ -82,8 +82,8 @@ struct ServerLife {
     }
   }
 
-  /// Asks every I/O thread to drain. The first call counts. Any thread, and a signal handler: it only exchanges words, pushes
-  /// packets that are there already, and writes to descriptors.
+  /// Asks every I/O thread to drain. The first call counts. Any thread, and a signal handler: it only exchanges words,
+  /// pushes packets that are there already, and writes to descriptors.
   func requestStop() {
     guard withUnsafeMutablePointer(to: &state.pointee.stopRequested, { shim_exchange($0, 1) }) == 0 else { return }
     shim_eventfd_signal(state.pointee.stopping)
