@@ -36,8 +36,7 @@ struct SocketConnection {
     source = EventSource(descriptor: descriptor, onEvents: { SocketConnection.onEvents($0, $1) })
     flushNode = PassNode(action: { node in SocketConnection.flush(SocketConnection.whole(node, at: Offset.flushNode)) })
     readNode = PassNode(action: { node in SocketConnection.read(SocketConnection.whole(node, at: Offset.readNode)) })
-    releaseNode = PassNode(action: { node in SocketConnection.free(SocketConnection.whole(node, at: Offset.releaseNode))
-      })
+    releaseNode = PassNode(action: { SocketConnection.free(SocketConnection.whole($0, at: Offset.releaseNode)) })
     lingerTimer = Timer(action: { timer in SocketConnection.lingeringIsOver(timer) }, context: nil)
     connection = Connection(context: context, transport: Self.transport)
   }
