@@ -108,8 +108,15 @@ enum {
     MEWS_E_NOT_FOUND = -8,         /* nothing by that name */
     MEWS_E_LIMIT = -9,             /* a configured limit is reached */
     MEWS_E_UNSUPPORTED = -10,      /* this host, kernel or build cannot do it */
-    MEWS_E_SYSTEM = -11            /* a system call failed; the error text names it and its errno */
+    MEWS_E_SYSTEM = -11,           /* a system call failed; the error text or the packet has its errno */
+    MEWS_E_TIMEOUT = -12,          /* the time was over */
+    MEWS_E_ABANDONED = -13,        /* the port was shut down during the wait */
+    MEWS_E_CANCELED = -14,         /* the operation was cancelled before it was done */
+    MEWS_E_BUSY = -15              /* the operation is in flight already */
 };
+
+/* A positive result: what was started is not done yet. */
+enum { MEWS_PENDING = 1 };
 
 /*
  * The text of a result, in English, one clause without a full stop. Static: valid for ever, never NULL. A value that is
