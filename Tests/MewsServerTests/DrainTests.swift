@@ -57,6 +57,7 @@ struct DrainTests {
       server.onIOThread { IOContext.drain(server.context) }
       server.runPasses()
       #expect(client.receive() == ok("hello"))
+      #expect(client.state == .lingering)
       client.finishSending()
       #expect(client.state == .closed)
       #expect(server.hasStopped)
