@@ -30,6 +30,17 @@ struct HandledExchange {
     respond(status, type, bytes.asBody)
   }
 
+  /// Lends bytes that nobody else keeps: giving them back frees them.
+  func respond(giving bytes: [UInt8]) -> mews_result {
+    let lent = Unmanaged.passRetained(LentBytes(bytes))
+    var body = lent.takeUnretainedValue().asBody
+    body.release = { context in
+      guard let context else { return }
+      Unmanaged<LentBytes>.fromOpaque(context).release()
+    }
+    return respond(200, "text/plain", body)
+  }
+
   private func respond(_ status: UInt32, _ type: String?, _ body: ResponseBody) -> mews_result {
     guard let type else {
       return Exchange.respond(pointer, status: status, contentType: nil, contentTypeCount: 0, body: body)
