@@ -74,7 +74,9 @@ struct ResponseTests {
       }
       server.handle("GET", "/one", on: execution) { exchange in
         let size = ResponseFields.limit - 5
-        largest = [size + 1, .max / 4 > size ? size : 0].map { exchange.addField("X", String(repeating: "v", count: $0)) }
+        largest = [size + 1, .max / 4 > size ? size : 0].map {
+          exchange.addField("X", String(repeating: "v", count: $0))
+        }
         return exchange.respond("hello")
       }
       let client = server.connect()

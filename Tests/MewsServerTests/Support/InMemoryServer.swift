@@ -194,7 +194,8 @@ final class InMemoryServer {
     shim_set_thread_context(context)
     defer { shim_set_thread_context(previous) }
     return try body()
-  }}
+  }
+}
 
 /// Runs a test with a server, and checks afterwards that it leaked nothing.
 func withServer(
