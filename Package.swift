@@ -1,8 +1,8 @@
 // swift-tools-version: 6.2
 import PackageDescription
 
-// Public class properties and globals would otherwise pay for an access check at run time (only in release builds: debug
-// builds and the sanitizers keep it).
+// Public class properties and globals would otherwise pay for an access check at run time (only in release builds:
+// debug builds and the sanitizers keep it).
 let optimized: SwiftSetting = .unsafeFlags(
   ["-enforce-exclusivity=unchecked"], .when(configuration: .release))
 

@@ -87,8 +87,8 @@ MEWS_BEGIN_DECLARATIONS
 #define MEWS_VERSION_STRING "0.1.0"
 
 /*
- * The version of this ABI. A host accepts a plugin whose major number is its own and whose minor number is not above its
- * own. Major 0 is the draft before the first release: there the minor numbers must be equal.
+ * The version of this ABI. A host accepts a plugin whose major number is its own and whose minor number is not above
+ * its own. Major 0 is the draft before the first release: there the minor numbers must be equal.
  */
 #define MEWS_ABI_MAJOR 0
 #define MEWS_ABI_MINOR 1
@@ -112,8 +112,8 @@ enum {
 };
 
 /*
- * The text of a result, in English, one clause without a full stop. Static: valid for ever, never NULL. A value that is no
- * result has the text "unknown result".
+ * The text of a result, in English, one clause without a full stop. Static: valid for ever, never NULL. A value that is
+ * no result has the text "unknown result".
  */
 MEWS_ANY_THREAD const char *MEWS_NONNULL mews_result_text(mews_result result);
 

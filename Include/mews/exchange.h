@@ -1,8 +1,9 @@
 /*
  * mews/exchange.h: one request with its response, as a handler sees it.
  *
- * A handler gets a borrowed mews_exchange pointer. It is valid during that call and on that thread only; afterwards every
- * function here answers MEWS_E_GONE or an empty value. What must outlive the call holds a token (mews_exchange_retain).
+ * A handler gets a borrowed mews_exchange pointer. It is valid during that call and on that thread only; afterwards
+ * every function here answers MEWS_E_GONE or an empty value. What must outlive the call holds a token
+ * (mews_exchange_retain).
  */
 #ifndef MEWS_EXCHANGE_H
 #define MEWS_EXCHANGE_H
@@ -21,8 +22,8 @@ typedef struct mews_plugin mews_plugin;
  * exchange  borrowed; valid until the handler returns.
  * state     what the route was registered with; for a plugin, what its start function stored.
  *
- * Thread: a worker, which may block; or, for a route declared MEWS_EXECUTION_INLINE, an I/O thread, which must not. Calls
- * for different requests run at the same time on several threads.
+ * Thread: a worker, which may block; or, for a route declared MEWS_EXECUTION_INLINE, an I/O thread, which must not.
+ * Calls for different requests run at the same time on several threads.
  */
 typedef mews_result (*mews_handler)(mews_exchange *MEWS_NONNULL exchange, void *MEWS_NULLABLE state);
 
@@ -56,8 +57,8 @@ MEWS_IN_HANDLER mews_text mews_request_query(const mews_exchange *MEWS_REQUIRED 
 MEWS_IN_HANDLER uint32_t mews_request_version(const mews_exchange *MEWS_REQUIRED exchange);
 
 /*
- * What the path held in the place of "{name}" or "{name...}" in the route's pattern, decoded. Absent when the pattern has
- * no such parameter.
+ * What the path held in the place of "{name}" or "{name...}" in the route's pattern, decoded. Absent when the pattern
+ * has no such parameter.
  *
  * name  the parameter's name, without braces. MEWS_BORROWED for the call.
  */
@@ -95,7 +96,10 @@ MEWS_IN_HANDLER mews_header mews_request_header_at(const mews_exchange *MEWS_REQ
 MEWS_IN_HANDLER mews_text mews_request_header(
     const mews_exchange *MEWS_REQUIRED exchange, const char *MEWS_REQUIRED name);
 
-/* The value of the header field of that name with that number (0 is the first), in the order sent. Absent after the last. */
+/*
+ * The value of the header field of that name with that number (0 is the first), in the order sent. Absent after the
+ * last.
+ */
 MEWS_IN_HANDLER mews_text mews_request_header_repeated(
     const mews_exchange *MEWS_REQUIRED exchange, const char *MEWS_REQUIRED name, uint32_t number);
 
@@ -106,12 +110,12 @@ MEWS_IN_HANDLER mews_bytes mews_request_body(const mews_exchange *MEWS_REQUIRED 
 
 /*
  * Adds a header field to the response; call it before the response is given. Repeated names are sent repeatedly.
- * Content-Length, Transfer-Encoding, Connection, Date and Server are the server's own and are refused, as are names that
- * are no token and values with control characters (RFC 9110, 5.1 and 5.5).
+ * Content-Length, Transfer-Encoding, Connection, Date and Server are the server's own and are refused, as are names
+ * that are no token and values with control characters (RFC 9110, 5.1 and 5.5).
  *
  * name, value  end in NUL. MEWS_COPIED.
- * Returns MEWS_OK; MEWS_E_INVALID_ARGUMENT; MEWS_E_LIMIT above 16 KiB of added fields; MEWS_E_WRONG_STATE after the response;
- *         MEWS_E_NO_MEMORY; MEWS_E_GONE; MEWS_E_WRONG_THREAD.
+ * Returns MEWS_OK; MEWS_E_INVALID_ARGUMENT; MEWS_E_LIMIT above 16 KiB of added fields; MEWS_E_WRONG_STATE after the
+ *         response; MEWS_E_NO_MEMORY; MEWS_E_GONE; MEWS_E_WRONG_THREAD.
  */
 MEWS_IN_HANDLER mews_result mews_response_header(
     mews_exchange *MEWS_REQUIRED exchange, const char *MEWS_REQUIRED name, const char *MEWS_REQUIRED value);
@@ -159,18 +163,22 @@ MEWS_IN_HANDLER mews_result mews_respond_reference(
  */
 MEWS_IN_HANDLER void *MEWS_NULLABLE mews_alloc(mews_exchange *MEWS_REQUIRED exchange, size_t size);
 
-/* The plugin that registered the route; for a route of a linking program, the program itself. Valid as long as the server. */
+/*
+ * The plugin that registered the route; for a route of a linking program, the program itself. Valid as long as the
+ * server.
+ */
 MEWS_IN_HANDLER mews_plugin *MEWS_NULLABLE mews_exchange_plugin(const mews_exchange *MEWS_REQUIRED exchange);
 
 /* What outlives a handler's call: 64 bits, slot and generation. 0 is never a token. */
 typedef uint64_t mews_token;
 
 /*
- * Takes a token: until it is released, the memory of the exchange (its arena and the bytes of the request) stays as it is,
- * even when the response is sent and the client is gone.
+ * Takes a token: until it is released, the memory of the exchange (its arena and the bytes of the request) stays as it
+ * is, even when the response is sent and the client is gone.
  *
  * token  receives the token. MEWS_HANDED_OVER: release it with mews_token_release.
- * Returns MEWS_OK; MEWS_E_INVALID_ARGUMENT; MEWS_E_LIMIT (65,535 tokens of one exchange); MEWS_E_GONE; MEWS_E_WRONG_THREAD.
+ * Returns MEWS_OK; MEWS_E_INVALID_ARGUMENT; MEWS_E_LIMIT (65,535 tokens of one exchange); MEWS_E_GONE;
+ *         MEWS_E_WRONG_THREAD.
  */
 MEWS_IN_HANDLER MEWS_MUST_CHECK mews_result mews_exchange_retain(
     mews_exchange *MEWS_REQUIRED exchange, mews_token *MEWS_REQUIRED token);

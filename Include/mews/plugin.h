@@ -35,7 +35,9 @@ typedef mews_result (*mews_plugin_start)(mews_plugin *MEWS_NONNULL self, void *M
 /* Called once after the last handler and timer has returned, when the host stops. Not called when start failed. */
 typedef void (*mews_plugin_stop)(mews_plugin *MEWS_NONNULL self, void *MEWS_NULLABLE state);
 
-/* What a plugin's entry function fills in. The host sets struct_size to what it knows; fields beyond are not written. */
+/*
+ * What a plugin's entry function fills in. The host sets struct_size to what it knows; fields beyond are not written.
+ */
 typedef struct mews_plugin_hooks {
     uint32_t struct_size;
     uint32_t reserved;
@@ -46,8 +48,8 @@ typedef struct mews_plugin_hooks {
 MEWS_STATIC_ASSERT(sizeof(mews_plugin_hooks) == 8 + 2 * sizeof(void *), "layout of mews_plugin_hooks");
 
 /*
- * Who a file is, in an ELF note (section .note.mews, owner "Mews", type 1), so that it can be read without running any of
- * its code.
+ * Who a file is, in an ELF note (section .note.mews, owner "Mews", type 1), so that it can be read without running any
+ * of its code.
  */
 typedef struct mews_plugin_note {
     uint32_t name_size;        /* of owner: 5 */
@@ -80,7 +82,8 @@ MEWS_STATIC_ASSERT(sizeof(mews_plugin_note) == 124, "layout of mews_plugin_note"
 /*
  * Makes a shared object a plugin: once, in one source file, at file scope, without a semicolon behind it.
  *
- * plugin_name     a string literal of 1 to 63 bytes: letters, digits, "-", "_", ".". One plugin of a name can be loaded.
+ * plugin_name     a string literal of 1 to 63 bytes: letters, digits, "-", "_", ".". One plugin of a name can be
+ *                 loaded.
  * plugin_version  a string literal of at most 31 bytes.
  * start_function  a mews_plugin_start.
  */
@@ -93,11 +96,12 @@ MEWS_STATIC_ASSERT(sizeof(mews_plugin_note) == 124, "layout of mews_plugin_note"
  * Registers a handler for a method and a pattern.
  *
  * method   a token such as "GET", case counts, or "*" for every method. GET also answers HEAD. MEWS_COPIED.
- * pattern  starts with "/". A segment is literal, or "{name}" for one non-empty segment, or, as the last, "{name...}" for
- *          the rest of the path, which may be empty. A literal wins over a parameter, a parameter over a rest. MEWS_COPIED.
+ * pattern  starts with "/". A segment is literal, or "{name}" for one non-empty segment, or, as the last, "{name...}"
+ *          for the rest of the path, which may be empty. A literal wins over a parameter, a parameter over a rest.
+ *          MEWS_COPIED.
  * handler  called with the state that start stored.
- * Returns MEWS_OK; MEWS_E_INVALID_ARGUMENT for a bad method or pattern; MEWS_E_CONFLICT when the route is taken (the log
- *         names both plugins); MEWS_E_WRONG_STATE outside start; MEWS_E_NO_MEMORY.
+ * Returns MEWS_OK; MEWS_E_INVALID_ARGUMENT for a bad method or pattern; MEWS_E_CONFLICT when the route is taken (the
+ *         log names both plugins); MEWS_E_WRONG_STATE outside start; MEWS_E_NO_MEMORY.
  */
 MEWS_IN_START mews_result mews_route(
     mews_plugin *MEWS_REQUIRED self, const char *MEWS_REQUIRED method, const char *MEWS_REQUIRED pattern,
@@ -149,8 +153,8 @@ MEWS_ANY_THREAD void mews_log(
     mews_plugin *MEWS_REQUIRED self, mews_level level, const char *MEWS_REQUIRED format, ...) MEWS_PRINTF_(3, 4);
 
 /*
- * A setting of this plugin, given to the host as --set PLUGIN.KEY=VALUE. Absent when it was not given. Ends in NUL; valid
- * as long as the plugin.
+ * A setting of this plugin, given to the host as --set PLUGIN.KEY=VALUE. Absent when it was not given. Ends in NUL;
+ * valid as long as the plugin.
  */
 MEWS_ANY_THREAD mews_text mews_setting(const mews_plugin *MEWS_REQUIRED self, const char *MEWS_REQUIRED key);
 
@@ -168,9 +172,9 @@ MEWS_ANY_THREAD uint32_t mews_worker_count(const mews_plugin *MEWS_REQUIRED self
 MEWS_ANY_THREAD uint32_t mews_worker_index(const mews_plugin *MEWS_REQUIRED self);
 
 /*
- * A place for one pointer that belongs to this plugin and the calling thread: what thread-local variables would be, without
- * their limits. NULL at first. Other threads never touch it, so no lock is needed. NULL is returned on a thread that is not
- * the host's. Valid as long as the plugin.
+ * A place for one pointer that belongs to this plugin and the calling thread: what thread-local variables would be,
+ * without their limits. NULL at first. Other threads never touch it, so no lock is needed. NULL is returned on a thread
+ * that is not the host's. Valid as long as the plugin.
  */
 MEWS_ANY_THREAD void *MEWS_NULLABLE *MEWS_NULLABLE mews_worker_slot(const mews_plugin *MEWS_REQUIRED self);
 
@@ -192,15 +196,20 @@ typedef void (*mews_timer_callback)(mews_plugin *MEWS_NONNULL self, void *MEWS_N
  * Starts a one-shot timer. Started in start, it runs from the moment the server serves.
  *
  * delay_ms  at least this many milliseconds; up to 10 ms late when the host is idle, later under load. At most 2^31.
- * context   given to the callback. The callback is not called for a timer that was cancelled or when the host stops first.
+ * context   given to the callback. The callback is not called for a timer that was cancelled or when the host stops
+ *           first.
  * timer     receives the handle; may be NULL.
- * Returns MEWS_OK; MEWS_E_INVALID_ARGUMENT; MEWS_E_LIMIT at 65,536 timers; MEWS_E_NO_MEMORY; MEWS_E_GONE when the host stops.
+ * Returns MEWS_OK; MEWS_E_INVALID_ARGUMENT; MEWS_E_LIMIT at 65,536 timers; MEWS_E_NO_MEMORY; MEWS_E_GONE when the host
+ *         stops.
  */
 MEWS_ANY_THREAD mews_result mews_timer_start(
     mews_plugin *MEWS_REQUIRED self, uint64_t delay_ms, mews_timer_callback MEWS_REQUIRED callback,
     void *MEWS_NULLABLE context, mews_timer *MEWS_NULLABLE timer);
 
-/* Cancels a timer. MEWS_OK: the callback will not be called. MEWS_E_GONE: it was called, is being called, or was cancelled. */
+/*
+ * Cancels a timer. MEWS_OK: the callback will not be called. MEWS_E_GONE: it was called, is being called, or was
+ * cancelled.
+ */
 MEWS_ANY_THREAD mews_result mews_timer_cancel(mews_plugin *MEWS_REQUIRED self, mews_timer timer);
 
 MEWS_END_DECLARATIONS

@@ -9,8 +9,8 @@
  *   mews_server_run(server);      // until another thread, or a signal handler, calls mews_server_stop
  *   mews_server_destroy(server);
  *
- * The library installs no signal handler, writes to no standard stream and changes nothing of the process. What it has to
- * say goes to the log function of the options.
+ * The library installs no signal handler, writes to no standard stream and changes nothing of the process. What it has
+ * to say goes to the log function of the options.
  */
 #ifndef MEWS_SERVER_H
 #define MEWS_SERVER_H
@@ -33,7 +33,8 @@ enum {
 };
 
 /*
- * Receives the lines of the log, one a call, without a line break. Called from any thread of the server, one call at a time.
+ * Receives the lines of the log, one a call, without a line break. Called from any thread of the server, one call at a
+ * time.
  *
  * source  "mews", or the name of the plugin that speaks. MEWS_BORROWED for the call, like text.
  */
@@ -44,7 +45,7 @@ typedef void (*mews_log_function)(
 typedef struct mews_server_options {
     uint32_t struct_size;
     mews_io_backend io_backend;                 /* default: MEWS_IO_AUTO */
-    uint32_t io_threads;                        /* default: one a processor, at most 16 */
+    uint32_t io_threads;                        /* default: one for two processors, at most 16 */
     uint32_t workers;                           /* how many handlers run at once on workers; default: one a processor */
     mews_log_function MEWS_NULLABLE log;        /* default: nothing is said */
     void *MEWS_NULLABLE log_context;
@@ -61,8 +62,8 @@ MEWS_STATIC_ASSERT(sizeof(mews_server_options) == 24 + 2 * sizeof(void *), "layo
  *
  * options  may be NULL for the defaults. MEWS_COPIED.
  * server   receives the server. MEWS_HANDED_OVER: destroy it with mews_server_destroy. NULL after an error.
- * Returns MEWS_OK; MEWS_E_INVALID_ARGUMENT; MEWS_E_NO_MEMORY; MEWS_E_UNSUPPORTED when the backend asked for is not there;
- *         MEWS_E_LIMIT at 64 servers in one process.
+ * Returns MEWS_OK; MEWS_E_INVALID_ARGUMENT; MEWS_E_NO_MEMORY; MEWS_E_UNSUPPORTED when the backend asked for is not
+ *         there; MEWS_E_LIMIT at 64 servers in one process.
  */
 MEWS_ANY_THREAD MEWS_MUST_CHECK mews_result mews_server_create(
     const mews_server_options *MEWS_NULLABLE options, mews_server *MEWS_NULLABLE *MEWS_REQUIRED server);
@@ -81,14 +82,16 @@ MEWS_IN_SETUP mews_result mews_server_route_with(
     mews_server *MEWS_REQUIRED server, const char *MEWS_REQUIRED method, const char *MEWS_REQUIRED pattern,
     mews_handler MEWS_REQUIRED handler, void *MEWS_NULLABLE state, const mews_route_options *MEWS_NULLABLE options);
 
-/* The plugin handle of the program itself, for mews_log, timers and worker slots. Valid until the server is destroyed. */
+/*
+ * The plugin handle of the program itself, for mews_log, timers and worker slots. Valid until the server is destroyed.
+ */
 MEWS_ANY_THREAD mews_plugin *MEWS_NULLABLE mews_server_plugin(mews_server *MEWS_REQUIRED server);
 
 /*
  * Binds an address and listens on it. Connections are taken from the start on.
  *
- * url   "http://HOST:PORT" with a numeric IPv4 address, an IPv6 address in brackets, "localhost" (127.0.0.1 and, where the
- *       machine has it, ::1) or "*" (every address). Port 0 takes a free one. MEWS_COPIED.
+ * url   "http://HOST:PORT" with a numeric IPv4 address, an IPv6 address in brackets, "localhost" (127.0.0.1 and, where
+ *       the machine has it, ::1) or "*" (every address). Port 0 takes a free one. MEWS_COPIED.
  * port  receives the port that was bound; may be NULL.
  * Returns MEWS_OK; MEWS_E_INVALID_ARGUMENT for a bad URL; MEWS_E_CONFLICT when the address is in use; MEWS_E_SYSTEM;
  *         MEWS_E_WRONG_STATE after the start. mews_server_error has the details.
@@ -96,12 +99,15 @@ MEWS_ANY_THREAD mews_plugin *MEWS_NULLABLE mews_server_plugin(mews_server *MEWS_
 MEWS_IN_SETUP mews_result mews_server_listen(
     mews_server *MEWS_REQUIRED server, const char *MEWS_REQUIRED url, uint16_t *MEWS_NULLABLE port);
 
-/* Starts the threads and returns. MEWS_E_WRONG_STATE without an endpoint or a second time; MEWS_E_SYSTEM; MEWS_E_NO_MEMORY. */
+/*
+ * Starts the threads and returns. MEWS_E_WRONG_STATE without an endpoint or a second time; MEWS_E_SYSTEM;
+ * MEWS_E_NO_MEMORY.
+ */
 MEWS_ANY_THREAD mews_result mews_server_start(mews_server *MEWS_REQUIRED server);
 
 /*
- * Asks the server to stop, and returns at once: it takes no more connections, finishes the requests in flight and closes
- * the rest. Safe in a signal handler. Does nothing before the start or the second time. Returns MEWS_OK.
+ * Asks the server to stop, and returns at once: it takes no more connections, finishes the requests in flight and
+ * closes the rest. Safe in a signal handler. Does nothing before the start or the second time. Returns MEWS_OK.
  */
 MEWS_ANY_THREAD mews_result mews_server_stop(mews_server *MEWS_REQUIRED server);
 
@@ -124,8 +130,8 @@ MEWS_IN_SETUP const char *MEWS_NONNULL mews_server_error(const mews_server *MEWS
 MEWS_ANY_THREAD void mews_server_destroy(mews_server *MEWS_NULLABLE server);
 
 /*
- * The mews command: what `mews ARGUMENTS` does, for a program that wants to be the host under its own name. Installs signal
- * handlers and writes to the standard streams, as a command does. Returns the exit status.
+ * The mews command: what `mews ARGUMENTS` does, for a program that wants to be the host under its own name. Installs
+ * signal handlers and writes to the standard streams, as a command does. Returns the exit status.
  *
  * argv  argc arguments, each ended by NUL. MEWS_BORROWED for the call.
  */

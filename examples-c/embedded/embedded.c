@@ -1,6 +1,6 @@
 /*
- * A program with a main loop of its own that also answers HTTP: it measures something ten times a second, and serves what
- * it measured. The server runs on its own threads beside the loop.
+ * A program with a main loop of its own that also answers HTTP: it measures something ten times a second, and serves
+ * what it measured. The server runs on its own threads beside the loop.
  *
  *   cc embedded.c -o embedded $(pkg-config --cflags --libs mews)
  *   ./embedded http://127.0.0.1:8080

@@ -28,7 +28,9 @@ static mews_result plaintext(mews_exchange *exchange, void *state) {
     return mews_respond(exchange, 200, "text/plain", greeting, sizeof greeting - 1);
 }
 
-/* Writes text as a JSON string (RFC 8259, 7) and returns where it ends: at most 6 bytes for each of text, and 2 quotes. */
+/*
+ * Writes text as a JSON string (RFC 8259, 7) and returns where it ends: at most 6 bytes for each of text, and 2 quotes.
+ */
 static char *write_json_string(char *out, const char *text) {
     static const char digits[] = "0123456789abcdef";
     *out++ = '"';

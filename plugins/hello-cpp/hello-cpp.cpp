@@ -6,8 +6,9 @@
  *
  *   c++ -std=c++17 -shared -fPIC -Wl,-z,defs hello-cpp.cpp -o plugins/hello-cpp.so $(pkg-config --cflags --libs mews)
  *
- * The host calls through C: an exception must not leave a handler. `guarded` turns a member function into a handler that
- * keeps that promise; it answers an exception with MEWS_E_FAILED, which the host turns into a 500, and logs its text.
+ * The host calls through C: an exception must not leave a handler. `guarded` turns a member function into a handler
+ * that keeps that promise; it answers an exception with MEWS_E_FAILED, which the host turns into a 500, and logs its
+ * text.
  */
 #include <mews/plugin.h>
 

@@ -1,6 +1,6 @@
 /*
- * What Swift cannot say for itself: thread-locals, macros and variadic system calls. Static inline where it can be, so that
- * it costs nothing. Nothing here starts with mews_: that prefix belongs to the public header.
+ * What Swift cannot say for itself: thread-locals, macros and variadic system calls. Static inline where it can be, so
+ * that it costs nothing. Nothing here starts with mews_: that prefix belongs to the public header.
  */
 #ifndef CMEWS_SHIMS_H
 #define CMEWS_SHIMS_H

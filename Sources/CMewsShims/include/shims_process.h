@@ -5,8 +5,8 @@
 #include <stdint.h>
 
 /*
- * Blocks SIGINT, SIGTERM, SIGHUP and SIGCHLD in the calling thread and returns a descriptor to read them from, or -errno. Call it
- * before any thread is created, so that all inherit the mask. SIGPIPE is ignored from here on.
+ * Blocks SIGINT, SIGTERM, SIGHUP and SIGCHLD in the calling thread and returns a descriptor to read them from, or
+ * -errno. Call it before any thread is created, so that all inherit the mask. SIGPIPE is ignored from here on.
  */
 int32_t shim_signals_watch(void);
 
@@ -15,7 +15,8 @@ int32_t shim_signal_next(int32_t descriptor);
 
 /*
  * Starts this program anew with other arguments (argv ends in NULL), in a process group of its own, with default signal
- * dispositions and nothing blocked, and with exactly the named descriptors above 2 left open. Returns the process id or -errno.
+ * dispositions and nothing blocked, and with exactly the named descriptors above 2 left open. Returns the process id or
+ * -errno.
  */
 int32_t shim_spawn_self(char *_Nullable const *_Nonnull argv, const int32_t *_Nonnull descriptors, int32_t count);
 

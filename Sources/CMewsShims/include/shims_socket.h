@@ -44,7 +44,9 @@ SHIM_NO_LOCKS static inline intptr_t shim_send(
 /* Takes a connection: its descriptor, non-blocking and closed on exec, or the negative errno. */
 int32_t shim_accept(int32_t listener);
 
-/* Small responses must not wait for the acknowledgement of earlier ones. Unix sockets answer an error, which is fine. */
+/*
+ * Small responses must not wait for the acknowledgement of earlier ones. Unix sockets answer an error, which is fine.
+ */
 static inline void shim_set_no_delay(int32_t descriptor) {
     int one = 1;
     (void)setsockopt(descriptor, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);

@@ -25,8 +25,8 @@ SHIM_NO_LOCKS static inline void shim_cpu_relax(void) {
 }
 
 /*
- * Waits while *word holds expected, at most timeout_ns nanoseconds (negative: for ever). Returns 0 when woken or when the
- * word held something else, ETIMEDOUT, or EINTR.
+ * Waits while *word holds expected, at most timeout_ns nanoseconds (negative: for ever). Returns 0 when woken or when
+ * the word held something else, ETIMEDOUT, or EINTR.
  */
 static inline int32_t shim_futex_wait(const void *_Nonnull word, uint32_t expected, int64_t timeout_ns) {
     struct timespec timeout, *limit = NULL;

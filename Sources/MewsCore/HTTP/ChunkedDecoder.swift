@@ -71,6 +71,14 @@ public struct ChunkedDecoder: Sendable {
   @_noLocks
   public init() {}
 
+  /// Payload bytes of the current chunk that are still to come: what its size announced.
+  public var announced: Int {
+    @_noLocks get {
+      if case .data = phase { return remaining }
+      return 0
+    }
+  }
+
   /// Decodes as far as the input goes and the output has room.
   ///
   /// - Parameters:

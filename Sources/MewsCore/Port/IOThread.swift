@@ -112,8 +112,8 @@ extension IOThread {
   /// Milliseconds on the clock of `now`, read this moment. Any thread may call this.
   public static var clock: UInt64 { monotonicMilliseconds() }
 
-  /// Has the thread run a packet's action. Any thread may call this. The packet is lent until its action runs; packets of one
-  /// poster are run in their order.
+  /// Has the thread run a packet's action. Any thread may call this. The packet is lent until its action runs; packets
+  /// of one poster are run in their order.
   @_noLocks
   public func post(_ packet: PacketPointer) {
     if state.pointee.mailbox.push(packet) { state.pointee.wake.signal() }
@@ -128,8 +128,8 @@ extension IOThread {
     state.pointee.poll.add(source.pointee.descriptor, data: UInt64(UInt(bitPattern: source)))
   }
 
-  /// Begins to tell the source of a listening socket that connections have come. Of several threads that watch the socket,
-  /// the kernel tells one or a few, not all.
+  /// Begins to tell the source of a listening socket that connections have come. Of several threads that watch the
+  /// socket, the kernel tells one or a few, not all.
   ///
   /// - Returns: 0 or an errno.
   @_noLocks
@@ -137,8 +137,8 @@ extension IOThread {
     state.pointee.poll.addListener(source.pointee.descriptor, data: UInt64(UInt(bitPattern: source)))
   }
 
-  /// Tells the source nothing more, not even the events of this pass, and leaves its descriptor open. The source's memory must
-  /// stay until the pass is over; `deferRelease` is the way to free it.
+  /// Tells the source nothing more, not even the events of this pass, and leaves its descriptor open. The source's
+  /// memory must stay until the pass is over; `deferRelease` is the way to free it.
   ///
   /// - Returns: the descriptor, which is now the caller's.
   @_noLocks

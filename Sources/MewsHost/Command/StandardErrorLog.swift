@@ -5,7 +5,9 @@ import MewsServer
 /// The log of the command: lines on the standard error, each in one write, with time, level and who speaks.
 enum StandardErrorLog {
   static func make(level: LogLevel) -> ServerLog {
-    ServerLog(function: { _, level, source, text in StandardErrorLog.write(level, source, text) }, context: nil, level: level.rawValue)
+    ServerLog(
+      function: { _, level, source, text in StandardErrorLog.write(level, source, text) }, context: nil,
+      level: level.rawValue)
   }
 
   private static func write(_ level: mews_level, _ source: mews_text, _ text: mews_text) {

@@ -90,7 +90,8 @@ struct WorkerMain {
 
   private func report(_ plugin: Plugin) {
     log.write(
-      Int(MEWS_LEVEL_INFO), "loaded \(plugin.file ?? ""): \(plugin.name) \(plugin.version), \(plugin.routes.count) routes")
+      Int(MEWS_LEVEL_INFO),
+      "loaded \(plugin.file ?? ""): \(plugin.name) \(plugin.version)")
     for route in plugin.routes {
       log.write(Int(MEWS_LEVEL_INFO), "  \(route.method) \(route.pattern) (\(route.executionName))")
     }
@@ -101,8 +102,8 @@ struct WorkerMain {
     let server = host.server.options
     log.write(
       Int(MEWS_LEVEL_INFO),
-      "I/O by \(backend.name) (\(backend.reason)); \(server.effectiveIOThreads) I/O threads, "
-        + "\(server.effectiveWorkers) workers")
+      "I/O by \(backend.name) (\(backend.reason)); I/O threads: \(server.effectiveIOThreads), "
+        + "workers: \(server.effectiveWorkers)")
     for socket in host.server.sockets { log.write(Int(MEWS_LEVEL_INFO), "listening on \(socket.url)") }
   }
 
@@ -146,7 +147,9 @@ private final class StopWatcher: @unchecked Sendable {
     var isControlOpen = control != nil
     while true {
       var entries = [pollfd(fd: signals, events: Int16(POLLIN), revents: 0)]
-      if isControlOpen, let control { entries.append(pollfd(fd: control.descriptor, events: Int16(POLLIN), revents: 0)) }
+      if isControlOpen, let control {
+        entries.append(pollfd(fd: control.descriptor, events: Int16(POLLIN), revents: 0))
+      }
       _ = poll(&entries, nfds_t(entries.count), -1)
       while case let signal = shim_signal_next(signals), signal != 0 {
         // Under a supervisor it is for the supervisor to count wishes; the terminal's signals are not meant for us.

@@ -15,8 +15,8 @@ extension Plugin {
     let route = UnsafeMutablePointer<Route>.allocate(capacity: 1)
     route.initialize(
       to: Route(
-        handler: handler, state: options.state, plugin: handle, execution: options.execution, parameterNames: nil,
-        parameterCount: 0))
+        handler: handler, state: options.state, plugin: handle, pluginName: nameText.pointer,
+        execution: options.execution))
     do throws(RouterError) {
       try host.router.add(method: method, pattern: pattern, owner: owner, payload: UnsafeMutableRawPointer(route))
     } catch {

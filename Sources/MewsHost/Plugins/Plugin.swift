@@ -35,7 +35,7 @@ public final class Plugin: @unchecked Sendable {
   var stop: mews_plugin_stop?
   /// The routes it has registered, in order.
   public internal(set) var routes: [RegisteredRoute] = []
-  private let nameText: CText
+  let nameText: CText
   private let versionText: CText
   private let settings: [String: CText]
   private let slots: WorkerSlots

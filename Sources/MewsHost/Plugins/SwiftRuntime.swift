@@ -4,8 +4,8 @@ import Glibc
 /// The Swift runtime for plugins that do not carry it in themselves.
 ///
 /// Such a plugin needs libswiftCore.so and its companions. Where the installation has them beside the library, in
-/// `mews/swift`, they are loaded first; the dynamic linker then finds them by their names, whatever the plugin's own search
-/// path says. Otherwise the plugin's search path decides.
+/// `mews/swift`, they are loaded first; the dynamic linker then finds them by their names, whatever the plugin's own
+/// search path says. Otherwise the plugin's search path decides.
 final class SwiftRuntime {
   private var isPrepared = false
 

@@ -4,8 +4,8 @@ import MewsCore
 
 /// The one-shot timers of all plugins: kept on the first I/O thread's wheel, run by workers.
 ///
-/// A timer can be started and cancelled from any thread. Its entry goes to the I/O thread in a packet to be put on the wheel,
-/// from there in the same packet to a worker, and back to the list of free ones.
+/// A timer can be started and cancelled from any thread. Its entry goes to the I/O thread in a packet to be put on the
+/// wheel, from there in the same packet to a worker, and back to the list of free ones.
 public final class PluginTimers: @unchecked Sendable {
   public static let limit = 65_536
 
@@ -173,7 +173,9 @@ public final class PluginTimers: @unchecked Sendable {
   // MARK: On a worker
 
   private static func call(_ packet: PacketPointer) {
-    guard let entry = entry(packet), let plugin = entry.pointee.plugin, let callback = entry.pointee.callback else { return }
+    guard let entry = entry(packet), let plugin = entry.pointee.plugin, let callback = entry.pointee.callback else {
+      return
+    }
     let timers = entry.pointee.owner.takeUnretainedValue()
     let context = entry.pointee.context
     timers.locked { timers.recycle(entry) }

@@ -2,8 +2,8 @@ import CMewsShims
 import Glibc
 import MewsCore
 
-/// What supervisor and worker process say to each other, a byte at a time over a socket pair. Its end says that the other
-/// process is gone.
+/// What supervisor and worker process say to each other, a byte at a time over a socket pair. Its end says that the
+/// other process is gone.
 enum ControlMessage: UInt8 {
   /// From the worker: it serves.
   case ready = 0x52

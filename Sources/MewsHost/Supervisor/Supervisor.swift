@@ -4,8 +4,8 @@ import Glibc
 import MewsCore
 import MewsServer
 
-/// The process that the operator starts: one thread, which owns the listening sockets and runs no plugin code. It starts a
-/// worker process, which inherits the sockets, passes signals on, and starts another worker when one dies.
+/// The process that the operator starts: one thread, which owns the listening sockets and runs no plugin code. It
+/// starts a worker process, which inherits the sockets, passes signals on, and starts another worker when one dies.
 ///
 /// Since the sockets are the supervisor's, connections wait in the kernel's queues while there is no worker.
 struct Supervisor {
@@ -73,6 +73,7 @@ struct Supervisor {
       isStopping = true
       log.write(Int(MEWS_LEVEL_INFO), "stopping: requests in flight are finished; once more ends at once")
       worker.control.send(.stop)
+      for socket in sockets { close(socket.descriptor) }
     }
   }
 

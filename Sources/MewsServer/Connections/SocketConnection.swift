@@ -4,8 +4,8 @@ import MewsCore
 
 /// A connection over a stream socket, driven by epoll's edges: the transport under an HTTP connection.
 ///
-/// An edge says that there may be more to read or room to write. So a read goes on until the socket has no more, or until the
-/// connection has had its share of the pass, and a write until the socket takes no more.
+/// An edge says that there may be more to read or room to write. So a read goes on until the socket has no more, or
+/// until the connection has had its share of the pass, and a write until the socket takes no more.
 struct SocketConnection {
   /// First, because the I/O thread knows the connection by it.
   var source: EventSource
@@ -28,13 +28,15 @@ struct SocketConnection {
 
   /// How long the peer has to close after the last response, and how much it may still send meanwhile.
   static let lingerMilliseconds: UInt64 = 2_000
+  /// The same while the server stops, which should not wait for peers that keep their end open.
+  static let drainLingerMilliseconds: UInt64 = 250
   static let lingerBytes = 4 << 20
 
   init(descriptor: Int32, context: IOContextPointer) {
     source = EventSource(descriptor: descriptor, onEvents: { SocketConnection.onEvents($0, $1) })
     flushNode = PassNode(action: { node in SocketConnection.flush(SocketConnection.whole(node, at: Offset.flushNode)) })
     readNode = PassNode(action: { node in SocketConnection.read(SocketConnection.whole(node, at: Offset.readNode)) })
-    releaseNode = PassNode(action: { node in SocketConnection.free(SocketConnection.whole(node, at: Offset.releaseNode)) })
+    releaseNode = PassNode(action: { SocketConnection.free(SocketConnection.whole($0, at: Offset.releaseNode)) })
     lingerTimer = Timer(action: { timer in SocketConnection.lingeringIsOver(timer) }, context: nil)
     connection = Connection(context: context, transport: Self.transport)
   }
@@ -75,6 +77,13 @@ extension SocketConnection {
     IOContext.remove(connection(socket), from: context)
   }
 
+  /// A request that the kernel has already is still answered; without one the connection ends.
+  private static func drain(_ socket: SocketConnectionPointer) {
+    guard !socket.pointee.isClosed, socket.pointee.connection.isIdle else { return }
+    read(socket)
+    if !socket.pointee.isClosed && socket.pointee.connection.isIdle { close(socket) }
+  }
+
   /// Frees the memory, unless it is still queued to be read in the next pass: then after that.
   private static func free(_ socket: SocketConnectionPointer) {
     guard socket.pointee.readNode.isQueued != 0 else { return socket.deallocate() }
@@ -88,7 +97,8 @@ extension SocketConnection {
     shutdown(socket.pointee.source.descriptor, Int32(SHUT_WR))
     let thread = socket.pointee.connection.context.pointee.thread
     socket.pointee.lingerTimer.context = UnsafeMutableRawPointer(socket)
-    thread.start(lingerTimerOf(socket), deadline: thread.now + lingerMilliseconds)
+    let limit = socket.pointee.connection.context.pointee.isDraining ? drainLingerMilliseconds : lingerMilliseconds
+    thread.start(lingerTimerOf(socket), deadline: thread.now + limit)
     // What has arrived already brings no further edge.
     thread.runInNextPass(node(socket, at: Offset.readNode))
   }
@@ -113,8 +123,8 @@ extension SocketConnection {
     if events & ~ReadyEvents.writable != 0 { read(socket, mayHaveEnded: events & ReadyEvents.peerClosed != 0) }
   }
 
-  /// The input pipe is full: what comes in stays in the kernel, so that the peer has to wait, until there is room again. All
-  /// there is to hear is that the connection broke off.
+  /// The input pipe is full: what comes in stays in the kernel, so that the peer has to wait, until there is room
+  /// again. All there is to hear is that the connection broke off.
   @_noLocks
   private static func eventsWhilePaused(_ socket: SocketConnectionPointer, _ events: UInt32) {
     guard !socket.pointee.isClosed, events & (ReadyEvents.error | ReadyEvents.hangup) != 0 else { return }
@@ -128,12 +138,13 @@ extension SocketConnection {
     let context = connection.pointee.context
     var reads = context.pointee.limits.readsPerPass
     while !socket.pointee.isClosed {
-      if socket.pointee.isLingering { return _unsafePerformance { drain(socket) } }
+      if socket.pointee.isLingering { return _unsafePerformance { discard(socket) } }
       if connection.pointee.inputEnded { return }
       guard reads > 0 else { return context.pointee.thread.runInNextPass(node(socket, at: Offset.readNode)) }
       reads &-= 1
       let wanted = connection.pointee.readSize
-      guard let room = connection.pointee.input.reserve(wanted, from: context.pointee.cache), let bytes = room.baseAddress
+      guard let room = connection.pointee.input.reserve(wanted, from: context.pointee.cache),
+        let bytes = room.baseAddress
       else { return _unsafePerformance { close(socket) } }
       let count = shim_receive(socket.pointee.source.descriptor, bytes, room.count)
       guard count > 0 else {
@@ -162,7 +173,7 @@ extension SocketConnection {
   }
 
   /// Throws away what comes in while the connection waits for the peer to close.
-  private static func drain(_ socket: SocketConnectionPointer) {
+  private static func discard(_ socket: SocketConnectionPointer) {
     withUnsafeTemporaryAllocation(byteCount: 16 * 1024, alignment: 16) { room in
       guard let bytes = room.baseAddress else { return }
       for _ in 0..<16 {
@@ -212,13 +223,13 @@ extension SocketConnection {
       socket.pointee.connection.context.pointee.thread.runInNextPass(node(socket, at: Offset.readNode))
     },
     closeLingering: { argument in linger(of(argument)) },
-    abort: { argument in close(of(argument)) })
+    drain: { argument in drain(of(argument)) }, abort: { argument in close(of(argument)) })
 }
 
 // MARK: From part to whole and back
 
-/// Where the parts lie. They are C structs in a row, whose sizes are multiples of their alignment; a test compares these sums
-/// with the layout the compiler chose.
+/// Where the parts lie. They are C structs in a row, whose sizes are multiples of their alignment; a test compares
+/// these sums with the layout the compiler chose.
 extension SocketConnection {
   enum Offset {
     @inline(__always) static var flushNode: Int { MemoryLayout<EventSource>.stride }

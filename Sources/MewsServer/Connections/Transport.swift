@@ -13,19 +13,22 @@ public struct Transport: Sendable {
   public var outputReady: Function
   /// The input pipe, which was full, has room again.
   public var inputResumed: Function
-  /// Nothing more will be sent once the output is empty; what still comes in is to be thrown away for a moment, so that the
-  /// peer reads the response before it learns that the connection is closed (RFC 9112, 9.6).
+  /// Nothing more will be sent once the output is empty; what still comes in is to be thrown away for a moment, so that
+  /// the peer reads the response before it learns that the connection is closed (RFC 9112, 9.6).
   public var closeLingering: Function
+  /// The server stops: takes what the peer has sent already, and closes if that is no request.
+  public var drain: Function
   /// Closes at once.
   public var abort: Function
 
   public init(
     outputReady: @escaping Function, inputResumed: @escaping Function, closeLingering: @escaping Function,
-    abort: @escaping Function
+    drain: @escaping Function, abort: @escaping Function
   ) {
     self.outputReady = outputReady
     self.inputResumed = inputResumed
     self.closeLingering = closeLingering
+    self.drain = drain
     self.abort = abort
   }
 }

@@ -34,7 +34,8 @@ extension Exchange {
     for index in 0..<Int(head.headerCount) {
       let field = head.headers[index]
       guard Int(field.nameLength) == length, let base,
-        strncasecmp(UnsafeRawPointer(base + Int(field.nameOffset)).assumingMemoryBound(to: CChar.self), name, length) == 0
+        strncasecmp(UnsafeRawPointer(base + Int(field.nameOffset)).assumingMemoryBound(to: CChar.self), name, length)
+          == 0
       else { continue }
       if remaining == 0 { return view(field.valueOffset, field.valueLength) }
       remaining -= 1

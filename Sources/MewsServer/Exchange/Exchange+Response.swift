@@ -59,7 +59,9 @@ extension Exchange {
     guard status >= 200, status <= 599, body.count >= 0, body.bytes != nil || body.count == 0 else {
       return refuse(body, mews_result(-2))
     }
-    guard exchange.pointee.status == 0, let output = exchange.pointee.output else { return refuse(body, mews_result(-6)) }
+    guard exchange.pointee.status == 0, let output = exchange.pointee.output else {
+      return refuse(body, mews_result(-6))
+    }
     if let contentType, !FieldSyntax.isFieldValue(contentType, contentTypeCount) {
       return refuse(body, mews_result(-2))
     }
@@ -101,7 +103,8 @@ extension Exchange {
 
   /// A block with a body that does not fit behind the head: a copy in memory of its own, or a view of the bytes.
   @_noLocks @inline(never)
-  private static func bodyBlock(_ body: ResponseBody, _ source: UnsafeRawPointer, _ cache: BlockCache) -> BlockPointer? {
+  private static func bodyBlock(_ body: ResponseBody, _ source: UnsafeRawPointer, _ cache: BlockCache) -> BlockPointer?
+  {
     guard body.count <= Int(UInt32.max) else { return nil }
     if body.isReference {
       return _unsafePerformance {
@@ -154,10 +157,12 @@ extension Exchange {
     return count &+ 2
   }
 
-  /// Responds with the short plain text of an error the server found by itself: "404 Not Found: no route for this path".
+  /// Responds with the short plain text of an error the server found by itself: "404 Not Found: no route for this
+  /// path".
   public static func respondError(_ exchange: ExchangePointer, status: UInt32, reason: StaticString) {
     let reasonCount = reason.utf8CodeUnitCount
-    withUnsafeTemporaryAllocation(of: UInt8.self, capacity: ResponseWriter.maximumStatusLine + reasonCount + 3) { text in
+    withUnsafeTemporaryAllocation(of: UInt8.self, capacity: ResponseWriter.maximumStatusLine + reasonCount + 3) {
+      text in
       guard let bytes = text.baseAddress else { return }
       // The status line without its version and its line end.
       let version = 9

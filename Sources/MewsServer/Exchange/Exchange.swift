@@ -6,10 +6,10 @@ public typealias ExchangePointer = UnsafeMutablePointer<Exchange>
 
 /// One request with its response: plain memory in a slot that is reused and never unmapped.
 ///
-/// It belongs to one thread at a time: to the connection's I/O thread while the request is read and the response is sent,
-/// to a worker while that runs the handler. The pointer that a handler gets is valid during the call and on its thread;
-/// `handlerThread` is how every call of the C interface checks that. What outlives the call holds a token, counted in
-/// `control`.
+/// It belongs to one thread at a time: to the connection's I/O thread while the request is read and the response is
+/// sent, to a worker while that runs the handler. The pointer that a handler gets is valid during the call and on its
+/// thread; `handlerThread` is how every call of the C interface checks that. What outlives the call holds a token,
+/// counted in `control`.
 public struct Exchange {
   /// What the port hands to a worker, and what comes back through the I/O thread's mailbox.
   public var packet: Packet
@@ -75,21 +75,22 @@ public struct Route {
   public var state: UnsafeMutableRawPointer?
   /// The plugin's handle, as handlers get it.
   public var plugin: OpaquePointer?
+  /// The plugin's name for the log, ended by NUL; it lives as long as the route.
+  public var pluginName: UnsafePointer<CChar>?
   public var execution: mews_execution
   /// The names of the pattern's parameters, in the order of the captures.
   public var parameterNames: UnsafePointer<ParameterName>?
-  public var parameterCount: Int
+  public var parameterCount = 0
 
   public init(
-    handler: @escaping mews_handler, state: UnsafeMutableRawPointer?, plugin: OpaquePointer?, execution: mews_execution,
-    parameterNames: UnsafePointer<ParameterName>?, parameterCount: Int
+    handler: @escaping mews_handler, state: UnsafeMutableRawPointer?, plugin: OpaquePointer?,
+    pluginName: UnsafePointer<CChar>?, execution: mews_execution
   ) {
     self.handler = handler
     self.state = state
     self.plugin = plugin
+    self.pluginName = pluginName
     self.execution = execution
-    self.parameterNames = parameterNames
-    self.parameterCount = parameterCount
   }
 }
 

@@ -2,8 +2,8 @@ import CMews
 import CMewsShims
 import MewsCore
 
-/// The word that decides whether an exchange is open and who still holds it: generation in the upper half, then the open
-/// bit, then the number of tokens. A token is the same generation with the number of the slot.
+/// The word that decides whether an exchange is open and who still holds it: generation in the upper half, then the
+/// open bit, then the number of tokens. A token is the same generation with the number of the slot.
 enum ExchangeControl {
   static var openBit: UInt64 { @_noLocks @inline(__always) get { 1 << 31 } }
   static var countMask: UInt64 { @_noLocks @inline(__always) get { 0xFFFF } }
@@ -80,8 +80,8 @@ extension Exchange {
     shim_store_relaxed(word, shim_load_relaxed(word) | ExchangeControl.openBit)
   }
 
-  /// Ends an exchange on its I/O thread. True: nobody holds it, its memory can be reused. False: a token does, and the last
-  /// one to be released sends the exchange back.
+  /// Ends an exchange on its I/O thread. True: nobody holds it, its memory can be reused. False: a token does, and the
+  /// last one to be released sends the exchange back.
   @_noLocks
   static func close(_ exchange: ExchangePointer) -> Bool {
     let word = controlWord(exchange)

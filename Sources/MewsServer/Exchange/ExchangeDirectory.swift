@@ -2,8 +2,8 @@ import CMewsShims
 import MewsCore
 import Glibc
 
-/// Every exchange of the process by the number of its slot, so that a token finds its exchange from any thread, also when
-/// its server is gone. Memory of exchanges is never unmapped: that is what makes a late look-up safe.
+/// Every exchange of the process by the number of its slot, so that a token finds its exchange from any thread, also
+/// when its server is gone. Memory of exchanges is never unmapped: that is what makes a late look-up safe.
 enum ExchangeDirectory {
   static let chunkCount = 64
   static let chunkLimit = 4096

@@ -40,7 +40,9 @@ public struct ResponseFields {
   }
 
   private mutating func grow(to size: Int, _ arena: inout Arena, _ cache: BlockCache) -> Bool {
-    guard let memory = arena.allocate(size, from: cache)?.bindMemory(to: UInt8.self, capacity: size) else { return false }
+    guard let memory = arena.allocate(size, from: cache)?.bindMemory(to: UInt8.self, capacity: size) else {
+      return false
+    }
     if let bytes { memory.update(from: bytes, count: count) }
     bytes = memory
     capacity = size

@@ -31,7 +31,8 @@ extension Connection {
     return false
   }
 
-  /// The response is given: lets the exchange go and makes the connection ready for the next request. True: it can be read.
+  /// The response is given: lets the exchange go and makes the connection ready for the next request. True: it can be
+  /// read.
   @_noLocks
   static func finish(_ connection: ConnectionPointer, _ exchange: ExchangePointer) -> Bool {
     let context = connection.pointee.context
@@ -91,7 +92,8 @@ extension Exchange {
     withUnsafeMutablePointer(to: &connection.pointee.output) { $0 }
   }
 
-  /// Makes `path` the decoded path: in place when there is nothing to decode, else in the arena. False: it is malformed.
+  /// Makes `path` the decoded path: in place when there is nothing to decode, else in the arena. False: it is
+  /// malformed.
   @_noLocks
   static func findPath(_ exchange: ExchangePointer) -> Bool {
     guard let base = exchange.pointee.base else { return false }
@@ -152,16 +154,15 @@ extension Exchange {
     guard let context = exchange.pointee.context else { return }
     let hasResponse = exchange.pointee.status != 0
     context.pointee.log._withUnsafeGuaranteedRef { log in
-      let request = "\(String(decoding: exchange.pointee.methodView, as: UTF8.self)) "
+      let request =
+        "\(String(decoding: exchange.pointee.methodView, as: UTF8.self)) "
         + String(decoding: exchange.pointee.pathView, as: UTF8.self)
-      if result < 0 {
-        log.write(
-          Int(MEWS_LEVEL_ERROR),
-          "\(request): the handler returned \(result) (\(ResultText.text(result)))"
-            + (hasResponse ? " after its response" : ""))
-      } else {
-        log.write(Int(MEWS_LEVEL_ERROR), "\(request): the handler returned without a response")
-      }
+      let failure =
+        result < 0
+        ? "the handler returned \(result) (\(ResultText.text(result)))" + (hasResponse ? " after its response" : "")
+        : "the handler returned without a response"
+      let plugin = route.pointee.pluginName.map { String(cString: $0) } ?? "mews"
+      log.write(Int(MEWS_LEVEL_ERROR), "\(request): \(failure)", source: plugin)
     }
     if !hasResponse {
       exchange.pointee.fields.reset()

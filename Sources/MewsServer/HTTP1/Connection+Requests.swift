@@ -29,7 +29,9 @@ extension Connection {
     case .running, .closed: break
     case .head, .bodyInPlace, .bodyGathered, .bodyChunked, .closing:
       // Half a request can never become a whole one.
-      if connection.pointee.output.count == 0 { connection.pointee.transport.abort(connection) } else {
+      if connection.pointee.output.count == 0 {
+        connection.pointee.transport.abort(connection)
+      } else {
         connection.pointee.phase = .closing
       }
     }
@@ -45,7 +47,7 @@ extension Connection {
   /// Another closes after its response, which says so.
   static func drain(_ connection: ConnectionPointer) {
     if connection.pointee.isIdle {
-      connection.pointee.transport.abort(connection)
+      connection.pointee.transport.drain(connection)
     } else if connection.pointee.phase == .head && connection.pointee.exchange == nil {
       connection.pointee.phase = .closing
     }
@@ -59,8 +61,8 @@ extension Connection {
     }
   }
 
-  /// The transport is closed: lets go of everything but a handler that still runs. True: nothing refers to the connection any
-  /// more. False: `finish` will say so later.
+  /// The transport is closed: lets go of everything but a handler that still runs. True: nothing refers to the
+  /// connection any more. False: `finish` will say so later.
   static func transportDidClose(_ connection: ConnectionPointer) -> Bool {
     let context = connection.pointee.context
     let isRunning = connection.pointee.phase == .running
@@ -120,7 +122,9 @@ extension Connection {
   }
 
   @_noLocks @inline(never)
-  private static func bodyIsAnnounced(_ connection: ConnectionPointer, _ exchange: ExchangePointer, headCount: Int) -> Bool {
+  private static func bodyIsAnnounced(_ connection: ConnectionPointer, _ exchange: ExchangePointer, headCount: Int)
+    -> Bool
+  {
     let context = connection.pointee.context
     let head = Exchange.head(exchange)
     let length = head.pointee.contentLength
@@ -205,12 +209,17 @@ extension Connection {
       let piece = connection.pointee.input.first
       guard let source = piece.baseAddress?.assumingMemoryBound(to: UInt8.self) else { return false }
       // One byte more than the limit, so that a body above it is seen to be.
-      guard let buffer = Exchange.growBody(exchange, by: piece.count, atMost: limit &+ 1) else { return shed(connection) }
+      guard let buffer = Exchange.growBody(exchange, by: piece.count, atMost: limit &+ 1) else {
+        return shed(connection)
+      }
       let room = exchange.pointee.bodyCapacity &- exchange.pointee.bodyCount
       let result = connection.pointee.decoder.decode(source, piece.count, into: buffer, room)
       exchange.pointee.bodyCount &+= result.produced
       consumeInput(connection, result.consumed)
-      if exchange.pointee.bodyCount > limit {
+      // What a chunk announces counts as if it had come.
+      if exchange.pointee.bodyCount > limit
+        || connection.pointee.decoder.announced > limit &- exchange.pointee.bodyCount
+      {
         return refuse(connection, exchange, status: 413, reason: "the body is larger than the server takes")
       }
       switch result.state {

@@ -5,8 +5,8 @@ import MewsCore
 
 /// Takes connections from a listening socket for one I/O thread.
 ///
-/// Every I/O thread watches every listening socket; the kernel wakes one of them for a connection. What does not fit into
-/// one thread's share of a pass stays in the kernel's queue for whoever comes first.
+/// Every I/O thread watches every listening socket; the kernel wakes one of them for a connection. What does not fit
+/// into one thread's share of a pass stays in the kernel's queue for whoever comes first.
 struct Listener {
   /// First, because the I/O thread knows the listener by it.
   var source: EventSource
@@ -22,7 +22,7 @@ struct Listener {
 
   init(descriptor: Int32, context: IOContextPointer) {
     source = EventSource(descriptor: descriptor, onEvents: { source, _ in Listener.accept(Listener.whole(source)) })
-    acceptNode = PassNode(action: { node in Listener.accept(Listener.whole(node, at: MemoryLayout<EventSource>.stride)) })
+    acceptNode = PassNode(action: { Listener.accept(Listener.whole($0, at: MemoryLayout<EventSource>.stride)) })
     pauseTimer = Timer(action: { timer in Listener.resume(timer) }, context: nil)
     self.context = context
   }
@@ -67,7 +67,8 @@ extension Listener {
       context.pointee.thread.start(timer, deadline: context.pointee.thread.now + pauseMilliseconds)
     }
     context.pointee.log._withUnsafeGuaranteedRef {
-      $0.write(Int(MEWS_LEVEL_WARNING), "\(SystemError(call: "accept", code: error)); taking no connections for a moment")
+      $0.write(
+        Int(MEWS_LEVEL_WARNING), "\(SystemError(call: "accept", code: error)); taking no connections for a moment")
     }
   }
 

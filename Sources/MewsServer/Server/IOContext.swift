@@ -16,8 +16,8 @@ public struct Application: Sendable {
   }
 }
 
-/// What one I/O thread knows of its server: memory, connections, exchanges, the port. Only that thread touches it, but for
-/// the thread's mailbox and the word that says that the server stops.
+/// What one I/O thread knows of its server: memory, connections, exchanges, the port. Only that thread touches it, but
+/// for the thread's mailbox and the word that says that the server stops.
 public struct IOContext {
   public let resources: ThreadResourcesPointer
   public let thread: IOThread
@@ -51,7 +51,8 @@ public struct IOContext {
   var portNode: PortNode
 
   public init(
-    resources: ThreadResourcesPointer, thread: IOThread, port: CompletionPort, application: Application, limits: ServerLimits,
+    resources: ThreadResourcesPointer, thread: IOThread, port: CompletionPort, application: Application,
+    limits: ServerLimits,
     log: ServerLog, forcesWorkers: Bool
   ) {
     self.resources = resources
@@ -195,17 +196,18 @@ extension IOContext {
     if context.pointee.isDraining { checkDrained(context) }
   }
 
-  /// Starts to drain: takes no more connections, closes the idle ones, and the others after their response. The thread ends
-  /// with the last of them.
+  /// Starts to drain: takes no more connections, closes the idle ones, and the others after their response. The thread
+  /// ends with the last of them.
   static func drain(_ context: IOContextPointer) {
     for listener in context.pointee.belongings.takeUnretainedValue().listeners { Listener.close(listener) }
+    if let life = context.pointee.life { ServerLife.threadDidCloseListeners(life) }
     shim_store_relaxed(context.pointee.draining, 1)
     forEachConnection(context) { Connection.drain($0) }
     checkDrained(context)
   }
 
-  /// Closes every connection, whatever it is doing. Those that are closed already are only here for a handler that runs;
-  /// aborted a second time, they would go from under it.
+  /// Closes every connection, whatever it is doing. Those that are closed already are only here for a handler that
+  /// runs; aborted a second time, they would go from under it.
   static func abortAll(_ context: IOContextPointer) {
     forEachConnection(context) { if $0.pointee.phase != .closed { $0.pointee.transport.abort($0) } }
   }
@@ -232,7 +234,11 @@ extension IOContext {
   @_noLocks @inline(__always)
   static func queue(_ packet: PacketPointer, _ context: IOContextPointer) {
     packet.pointee.next = nil
-    if let last = context.pointee.lastPacket { last.pointee.next = packet } else { context.pointee.firstPacket = packet }
+    if let last = context.pointee.lastPacket {
+      last.pointee.next = packet
+    } else {
+      context.pointee.firstPacket = packet
+    }
     context.pointee.lastPacket = packet
     context.pointee.packetCount &+= 1
     if context.pointee.packetCount == 1 {

@@ -9,8 +9,8 @@ extension Server {
 
   /// Waits until the server has stopped, and for its threads.
   ///
-  /// - Returns: false when the drain timeout passed: then requests were cut off, and a thread whose handler never returns is
-  ///   left behind.
+  /// - Returns: false when the drain timeout passed: then requests were cut off, and a thread whose handler never
+  ///   returns is left behind.
   public func wait() -> Bool {
     guard !isJoined else { return true }
     Self.awaitReadable([life.stopping, life.ended], milliseconds: -1)
@@ -44,7 +44,7 @@ extension Server {
     contexts = []
     for listener in listeners { listener.deallocate() }
     listeners = []
-    for socket in sockets { close(socket.descriptor) }
+    if !isStarted { for socket in sockets { close(socket.descriptor) } }
     workers?.destroy()
     port.destroy()
     let leaked = pool.destroy()
@@ -73,7 +73,9 @@ extension Server {
       let error = Listener.open(listener)
       guard error != 0 else { continue }
       context.pointee.log._withUnsafeGuaranteedRef {
-        $0.write(Int(MEWS_LEVEL_ERROR), "\(SystemError(call: "epoll_ctl", code: error)): an I/O thread cannot take connections")
+        $0.write(
+          Int(MEWS_LEVEL_ERROR), "\(SystemError(call: "epoll_ctl", code: error)): an I/O thread cannot take connections"
+        )
       }
     }
   }

@@ -13,15 +13,16 @@ public struct ServerOptions: Sendable {
 
   public init() {}
 
-  /// One I/O thread for two processors: the workers need some, too, and fewer threads that are awake cost less a request.
+  /// One I/O thread for two processors: the workers need some, too, and fewer threads that are awake cost less a
+  /// request.
   public var effectiveIOThreads: Int { ioThreads > 0 ? ioThreads : min(16, (ProcessorCount.available + 1) / 2) }
   public var effectiveWorkers: Int { workers > 0 ? workers : ProcessorCount.available }
 }
 
 /// The server: I/O threads with their connections, workers on a completion port, and the memory under them.
 ///
-/// Made, given listening sockets, started, stopped, waited for, destroyed: in this order. Only `stop` may be called at any
-/// time and from anywhere.
+/// Made, given listening sockets, started, stopped, waited for, destroyed: in this order. Only `stop` may be called at
+/// any time and from anywhere.
 public final class Server: @unchecked Sendable {
   public let options: ServerOptions
   public let log: ServerLog
@@ -62,7 +63,7 @@ public final class Server: @unchecked Sendable {
   public func start(_ application: Application) throws(SystemError) {
     isStarted = true
     for index in 0..<options.effectiveIOThreads { contexts.append(try makeContext(index, application)) }
-    life.adopt(contexts)
+    life.adopt(contexts, sockets.map(\.descriptor))
     try startWorkers()
     for context in contexts {
       life.threadWillStart()

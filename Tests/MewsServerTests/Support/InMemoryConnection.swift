@@ -100,6 +100,7 @@ final class InMemoryConnection {
       outputReady: { InMemoryConnection.client($0).outputReady() },
       inputResumed: { InMemoryConnection.client($0).inputResumed() },
       closeLingering: { InMemoryConnection.client($0).linger() },
+      drain: { InMemoryConnection.client($0).close() },
       abort: { InMemoryConnection.client($0).close() })
   }
 
