@@ -79,7 +79,6 @@ extension Connection {
       guard let exchange = IOContext.rentExchange(context) else { return shed(connection) }
       exchange.pointee.connection = connection
       connection.pointee.exchange = exchange
-      connection.pointee.parser.reset()
     }
     guard let exchange = connection.pointee.exchange else { return false }
     if connection.pointee.input.first.count != count {
