@@ -45,7 +45,7 @@ typedef void (*mews_log_function)(
 typedef struct mews_server_options {
     uint32_t struct_size;
     mews_io_backend io_backend;                 /* default: MEWS_IO_AUTO */
-    uint32_t io_threads;                        /* default: one a processor, at most 16 */
+    uint32_t io_threads;                        /* default: one for two processors, at most 16 */
     uint32_t workers;                           /* how many handlers run at once on workers; default: one a processor */
     mews_log_function MEWS_NULLABLE log;        /* default: nothing is said */
     void *MEWS_NULLABLE log_context;
@@ -63,7 +63,7 @@ MEWS_STATIC_ASSERT(sizeof(mews_server_options) == 24 + 2 * sizeof(void *), "layo
  * options  may be NULL for the defaults. MEWS_COPIED.
  * server   receives the server. MEWS_HANDED_OVER: destroy it with mews_server_destroy. NULL after an error.
  * Returns MEWS_OK; MEWS_E_INVALID_ARGUMENT; MEWS_E_NO_MEMORY; MEWS_E_UNSUPPORTED when the backend asked for is not
- *         there; MEWS_E_LIMIT at 64 servers in one process.
+ *         there.
  */
 MEWS_ANY_THREAD MEWS_MUST_CHECK mews_result mews_server_create(
     const mews_server_options *MEWS_NULLABLE options, mews_server *MEWS_NULLABLE *MEWS_REQUIRED server);

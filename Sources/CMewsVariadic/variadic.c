@@ -1,4 +1,4 @@
-/* The variadic functions of the public header: C, because Swift cannot define them. They format, and hand over. */
+/* What of the public header only C can define: the variadic functions, which format and hand over. */
 #define _GNU_SOURCE
 #include "mews/mews.h"
 
@@ -12,6 +12,9 @@ int32_t mewsabi_log_is_enabled(mews_plugin *self, mews_level level);
 mews_result mewsabi_fail(mews_plugin *self, const char *text);
 
 enum { SHORT_TEXT = 1024 };
+
+/* Here, because only C sees the macro as a static string. */
+const char *mews_version(void) { return MEWS_VERSION_STRING; }
 
 mews_result mews_respond_format(
     mews_exchange *exchange, uint32_t status, const char *content_type, const char *format, ...) {

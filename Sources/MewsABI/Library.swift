@@ -3,8 +3,6 @@ import CMewsShims
 import MewsHost
 import MewsServer
 
-@c @implementation public func mews_version() -> UnsafePointer<CChar> { cString("0.1.0") }
-
 @c @implementation public func mews_result_text(_ result: mews_result) -> UnsafePointer<CChar> {
   cString(ResultText.text(result))
 }

@@ -1,4 +1,5 @@
 import Glibc
+import MewsServer
 import Testing
 
 @testable import MewsHost

@@ -12,14 +12,11 @@ public struct SystemError: Error, Equatable, CustomStringConvertible {
     self.code = code
   }
 
-  /// The call, the system's text of the errno, and its number.
+  /// The call and what its errno means.
   public var description: String { "\(call): \(Self.text(code))" }
 
-  /// The system's text of an errno, with its number.
+  /// What an errno means, in the words of the C library. Any thread: glibc keeps the text in the thread (since 2.32).
   public static func text(_ code: Int32) -> String {
-    var buffer = [CChar](repeating: 0, count: 256)
-    guard strerror_r(code, &buffer, buffer.count) == 0 else { return "error \(code)" }
-    let text = buffer.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }
-    return "\(String(decoding: text, as: UTF8.self)) (errno \(code))"
+    strerror(code).map { String(cString: $0) } ?? "error \(code)"
   }
 }

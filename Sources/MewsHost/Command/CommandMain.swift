@@ -14,7 +14,7 @@ public enum CommandMain {
       switch try MewsCommand(parsing: arguments.dropFirst()) {
       case .run(let options): return run(options)
       case .worker(let options, let worker): return WorkerMain(options: options, worker: worker).run()
-      case .version: return print("mews \(String(cString: mews_version()))\n")
+      case .version: return print("mews \(MEWS_VERSION_STRING)\n")
       case .help(let topic): return print(topic.text)
       }
     } catch {

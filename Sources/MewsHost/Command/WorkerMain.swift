@@ -91,7 +91,7 @@ struct WorkerMain {
   private func report(_ plugin: Plugin) {
     log.write(
       Int(MEWS_LEVEL_INFO),
-      "loaded \(plugin.file ?? ""): \(plugin.name) \(plugin.version), \(plugin.routes.count) routes")
+      "loaded \(plugin.file ?? ""): \(plugin.name) \(plugin.version)")
     for route in plugin.routes {
       log.write(Int(MEWS_LEVEL_INFO), "  \(route.method) \(route.pattern) (\(route.executionName))")
     }
@@ -102,8 +102,8 @@ struct WorkerMain {
     let server = host.server.options
     log.write(
       Int(MEWS_LEVEL_INFO),
-      "I/O by \(backend.name) (\(backend.reason)); \(server.effectiveIOThreads) I/O threads, "
-        + "\(server.effectiveWorkers) workers")
+      "I/O by \(backend.name) (\(backend.reason)); I/O threads: \(server.effectiveIOThreads), "
+        + "workers: \(server.effectiveWorkers)")
     for socket in host.server.sockets { log.write(Int(MEWS_LEVEL_INFO), "listening on \(socket.url)") }
   }
 

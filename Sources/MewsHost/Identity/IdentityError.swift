@@ -1,3 +1,5 @@
+import MewsCore
+
 /// Why a file is no plugin that this host can load.
 public struct IdentityError: Error, Equatable, CustomStringConvertible {
   /// What is wrong with the file.
@@ -55,7 +57,7 @@ extension IdentityError.Cause {
   /// The cause in words, without the file's name.
   public var clause: String {
     switch self {
-    case .unreadable(let action, let code): "cannot \(action): \(systemErrorText(code))"
+    case .unreadable(let action, let code): "cannot \(action): \(SystemError.text(code))"
     case .notRegularFile: "not a regular file"
     case .tooLarge(let size): "too large for a plugin: \(size) bytes of at most \(PluginIdentity.maximumFileSize)"
     case .notELF: "not an ELF file"

@@ -1,4 +1,5 @@
 import Glibc
+import MewsCore
 
 /// Why a directory could not be read.
 public struct PluginDirectoryError: Error, Equatable, CustomStringConvertible {
@@ -8,7 +9,7 @@ public struct PluginDirectoryError: Error, Equatable, CustomStringConvertible {
   public let code: Int32
 
   /// One sentence without a full stop, naming the directory.
-  public var description: String { "cannot read the plugin directory \(printable(path)): \(systemErrorText(code))" }
+  public var description: String { "cannot read the plugin directory \(printable(path)): \(SystemError.text(code))" }
 }
 
 /// The directory that plugins are found in.

@@ -44,7 +44,7 @@ extension Host {
       try identity.check(against: .running, path: path)
       return identity
     } catch {
-      throw PluginLoadError(file: path, cause: error.description)
+      throw PluginLoadError(file: path, cause: error.cause.clause)
     }
   }
 

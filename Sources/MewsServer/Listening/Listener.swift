@@ -22,8 +22,7 @@ struct Listener {
 
   init(descriptor: Int32, context: IOContextPointer) {
     source = EventSource(descriptor: descriptor, onEvents: { source, _ in Listener.accept(Listener.whole(source)) })
-    acceptNode = PassNode(action: { node in Listener.accept(Listener.whole(node, at: MemoryLayout<EventSource>.stride))
-      })
+    acceptNode = PassNode(action: { Listener.accept(Listener.whole($0, at: MemoryLayout<EventSource>.stride)) })
     pauseTimer = Timer(action: { timer in Listener.resume(timer) }, context: nil)
     self.context = context
   }
