@@ -169,7 +169,7 @@ struct SocketConnectionTests {
       let expected = String(repeating: ok("500"), count: count)
       let isComplete = server.runPasses {
         sent += client.send(requests[sent...])
-        server.runHandlersOfWorkers()
+        server.runWorkers()
         client.read()
         return client.received.count >= expected.utf8.count
       }
