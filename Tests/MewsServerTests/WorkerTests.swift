@@ -115,7 +115,7 @@ struct WorkerTests {
   }
 
   @Test(
-    "Half a request behind one that ran on a worker does not keep the connection of a client that has ended its side",
+    "A client that ended its side behind half a request is let go after the response from the worker",
     arguments: [
       "GET / HT", "POST / HTTP/1.1\r\nHost: mews\r\nContent-Length: 9\r\n\r\nhalf",
       "POST / HTTP/1.1\r\nHost: mews\r\nContent-Length: 9000\r\n\r\nhalf",

@@ -143,6 +143,9 @@ final class InMemoryServer {
     for client in clients { client.disconnect() }
     runWorkers()
     abort()
+    // Handlers may well hold the server that holds them.
+    clients = []
+    routes.removeAll()
     #expect(context.pointee.connectionCount == 0, "connections are left", sourceLocation: sourceLocation)
     #expect(context.pointee.exchangeCount == 0, "exchanges are left", sourceLocation: sourceLocation)
     let statistics = pool.statistics

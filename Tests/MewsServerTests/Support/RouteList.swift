@@ -38,6 +38,8 @@ final class RouteList {
     routes.append(TestRoute(method, path, execution, body))
   }
 
+  func removeAll() { routes = [] }
+
   /// How the server asks. The list has to outlive it.
   var application: Application {
     Application(context: Unmanaged.passUnretained(self).toOpaque()) { list, exchange in
