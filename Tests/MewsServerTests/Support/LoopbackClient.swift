@@ -103,8 +103,8 @@ final class LoopbackClient {
 }
 
 extension InMemoryServer {
-  /// Runs passes until the condition holds. Returns false when it does not within a minute: far longer than it takes, so
-  /// that a busy machine fails no test.
+  /// Runs passes until the condition holds. Returns false when it does not within a minute: far longer than it takes,
+  /// so that a busy machine fails no test.
   func runPasses(until condition: () -> Bool) -> Bool {
     let limit = Date(timeIntervalSinceNow: 60)
     while true {
