@@ -50,7 +50,9 @@ static __thread enum role role __attribute__((tls_model("initial-exec")));
 
 static void count(enum kind kind) { __atomic_fetch_add(&counters->counts[role][kind], 1, __ATOMIC_RELAXED); }
 
-/* ---- The C library ------------------------------------------------------------------------------------------------ */
+/*
+ * ---- The C library ------------------------------------------------------------------------------------------------
+ */
 
 extern void *__libc_malloc(size_t size);
 extern void *__libc_calloc(size_t count, size_t size);
@@ -144,7 +146,9 @@ COUNTED_LOCK(pthread_rwlock_rdlock, pthread_rwlock_t)
 COUNTED_LOCK(pthread_rwlock_wrlock, pthread_rwlock_t)
 COUNTED_LOCK(pthread_spin_lock, pthread_spinlock_t)
 
-/* ---- The Swift runtime -------------------------------------------------------------------------------------------- */
+/*
+ * ---- The Swift runtime --------------------------------------------------------------------------------------------
+ */
 
 /* One image with a Swift runtime in it: libmews, and each Swift plugin. */
 struct runtime {
@@ -160,14 +164,16 @@ static struct runtime originals[RUNTIMES];
 static int runtime_count;
 
 /*
- * The compiler hands swift_retain whatever a string or an array holds: a negative word is a value without an object, and
- * the topmost and lowest bits of others are flags. The runtime's own way to _swift_retain takes the flags off first, and
- * then cannot tell the two apart; so what is replaced for retains is that way, _swift_retain_adapter.
+ * The compiler hands swift_retain whatever a string or an array holds: a negative word is a value without an object,
+ * and the topmost and lowest bits of others are flags. The runtime's own way to _swift_retain takes the flags off
+ * first, and then cannot tell the two apart; so what is replaced for retains is that way, _swift_retain_adapter.
  */
 static bool is_counted(const void *object) { return (intptr_t)object > 0; }
 static void *address_of(void *object) { return (void *)((uintptr_t)object & 0x00fffffffffffff8); }
 
-/* What stands in for the functions of one runtime; a function has no room for the number of its runtime but its name. */
+/*
+ * What stands in for the functions of one runtime; a function has no room for the number of its runtime but its name.
+ */
 #define REPLACEMENTS(number)                                                                     \
     static void *retain_##number(void *object) {                                                 \
         count(RETAIN);                                                                           \
@@ -297,11 +303,13 @@ bool hot_path_retain_and_release(void) {
     return true;
 }
 
-/* ---- Start -------------------------------------------------------------------------------------------------------- */
+/*
+ * ---- Start --------------------------------------------------------------------------------------------------------
+ */
 
 /*
- * A thread of the server says what it is by its name. When the first one does, every plugin has been loaded: the time to
- * find their runtimes.
+ * A thread of the server says what it is by its name. When the first one does, every plugin has been loaded: the time
+ * to find their runtimes.
  */
 int prctl(int option, ...) {
     unsigned long arguments[4];

@@ -4,8 +4,8 @@ import MewsServer
 
 /// The log of the command: lines on the standard error, each in one write, with time, level and who speaks.
 ///
-/// Threads that serve write to it, so a pipe whose reader has stopped reading must not stop them: lines that find no room
-/// are dropped, and the next one that finds some says how many.
+/// Threads that serve write to it, so a pipe whose reader has stopped reading must not stop them: lines that find no
+/// room are dropped, and the next one that finds some says how many.
 enum StandardErrorLog {
   /// How long a line waits for room, unless the one before it has waited in vain.
   private static let patienceMilliseconds: Int32 = 100

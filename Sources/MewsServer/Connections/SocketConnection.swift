@@ -202,7 +202,9 @@ extension SocketConnection {
           if sent == -Int(EAGAIN) { socket.pointee.isWriteBlocked = true } else { _unsafePerformance { close(socket) } }
           return
         }
-        if case .writerResumed = connection.pointee.output.consume(sent, to: context.pointee.cache) { hasResumed = true }
+        if case .writerResumed = connection.pointee.output.consume(sent, to: context.pointee.cache) {
+          hasResumed = true
+        }
       }
     }
     // Responses that come of it are flushed at the end of the pass, as this one was.

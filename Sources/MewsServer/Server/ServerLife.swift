@@ -115,8 +115,8 @@ struct ServerLife {
     }
   }
 
-  /// Asks every I/O thread to drain; before the start, as soon as there are some. The first call counts. Any thread, and
-  /// a signal handler: it only exchanges words, pushes packets that are there already, and writes to descriptors.
+  /// Asks every I/O thread to drain; before the start, as soon as there are some. The first call counts. Any thread,
+  /// and a signal handler: it only exchanges words, pushes packets that are there already, and writes to descriptors.
   func requestStop() {
     let before = state.pointee.phase.exchange(Phase.stopping, ordering: .acquiringAndReleasing)
     guard before != Phase.stopping else { return }
