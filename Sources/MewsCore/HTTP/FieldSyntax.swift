@@ -27,7 +27,9 @@ public enum FieldSyntax {
   @_noLocks
   public static func isFieldValue(_ bytes: UnsafePointer<UInt8>, _ count: Int) -> Bool {
     // Media types and most other values are that short.
-    if count >= 8, count <= 16, isPlain(bytes.word64(at: 0)), isPlain(bytes.word64(at: count &- 8)) { return true }
+    if count >= 8 && count <= 16 && isPlain(bytes.word64(at: 0)) && isPlain(bytes.word64(at: count &- 8)) {
+      return true
+    }
     return count >= 0 && ByteScanner.endOfFieldValue(bytes, from: 0, end: count) == count
   }
 

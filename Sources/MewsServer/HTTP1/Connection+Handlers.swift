@@ -66,7 +66,8 @@ extension Connection {
     let context = connection.pointee.context
     exchange.pointee.resources = context.pointee.resources
     guard connection.pointee.phase == .running else {
-      // The client left while the handler ran.
+      // The client left while the handler ran. Its response goes now, also when a token keeps the exchange.
+      exchange.pointee.response.reset(to: context.pointee.cache)
       connection.pointee.exchange = nil
       pinIfRetained(exchange, connection)
       IOContext.endExchange(exchange, context)
