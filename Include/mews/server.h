@@ -45,7 +45,7 @@ typedef void (*mews_log_function)(
 typedef struct mews_server_options {
     uint32_t struct_size;
     mews_io_backend io_backend;                 /* default: MEWS_IO_AUTO */
-    uint32_t io_threads;                        /* default: one a processor, at most 16 */
+    uint32_t io_threads;                        /* default: one for two processors, at most 16 */
     uint32_t workers;                           /* how many handlers run at once on workers; default: one a processor */
     mews_log_function MEWS_NULLABLE log;        /* default: nothing is said */
     void *MEWS_NULLABLE log_context;
@@ -107,7 +107,8 @@ MEWS_ANY_THREAD mews_result mews_server_start(mews_server *MEWS_REQUIRED server)
 
 /*
  * Asks the server to stop, and returns at once: it takes no more connections, finishes the requests in flight and
- * closes the rest. Safe in a signal handler. Does nothing before the start or the second time. Returns MEWS_OK.
+ * closes the rest. Safe in a signal handler. Asked before the start, the server stops as soon as it has started. Does
+ * nothing the second time. Returns MEWS_OK.
  */
 MEWS_ANY_THREAD mews_result mews_server_stop(mews_server *MEWS_REQUIRED server);
 

@@ -9,7 +9,7 @@ extension Connection {
     while true {
       let proceeds: Bool
       switch connection.pointee.phase {
-      case .head: proceeds = readHead(connection)
+      case .head: proceeds = !connection.pointee.output.isPaused && readHead(connection)
       case .bodyInPlace: proceeds = readBodyInPlace(connection)
       case .bodyGathered: proceeds = readBodyGathered(connection)
       case .bodyChunked: proceeds = readBodyChunked(connection)
@@ -27,6 +27,9 @@ extension Connection {
     connection.pointee.inputEnded = true
     switch connection.pointee.phase {
     case .running, .closed: break
+    case .head where connection.pointee.output.isPaused && connection.pointee.input.count > 0:
+      // There may be whole requests; `outputDidResume` comes back to them.
+      break
     case .head, .bodyInPlace, .bodyGathered, .bodyChunked, .closing:
       // Half a request can never become a whole one.
       if connection.pointee.output.count == 0 {
@@ -37,10 +40,30 @@ extension Connection {
     }
   }
 
+  /// The transport sent so much that the next request, which waited for that, can be read.
+  @_noLocks
+  static func outputDidResume(_ connection: ConnectionPointer) {
+    guard case .head = connection.pointee.phase else { return }
+    receive(connection)
+    if connection.pointee.inputEnded, case .head = connection.pointee.phase {
+      _unsafePerformance { inputDidEnd(connection) }
+    }
+  }
+
   /// The transport sent all there was to send.
   @_noLocks
   public static func outputDidDrain(_ connection: ConnectionPointer) {
     if case .closing = connection.pointee.phase { _unsafePerformance { closeAfterOutput(connection) } }
+  }
+
+  /// The server drains: closes a connection that is between two requests, at once or after the response it still sends.
+  /// Another closes after its response, which says so.
+  static func drain(_ connection: ConnectionPointer) {
+    if connection.pointee.isIdle {
+      connection.pointee.transport.drain(connection)
+    } else if connection.pointee.phase == .head && connection.pointee.exchange == nil {
+      connection.pointee.phase = .closing
+    }
   }
 
   private static func closeAfterOutput(_ connection: ConnectionPointer) {
@@ -79,12 +102,11 @@ extension Connection {
       guard let exchange = IOContext.rentExchange(context) else { return shed(connection) }
       exchange.pointee.connection = connection
       connection.pointee.exchange = exchange
-      connection.pointee.parser.reset()
     }
     guard let exchange = connection.pointee.exchange else { return false }
     if connection.pointee.input.first.count != count {
       // The parser wants the head in one piece. A full head fits; a larger one is refused before it gets there.
-      let wanted = min(count, context.pointee.limits.request.headerBytes &+ context.pointee.limits.request.requestLine)
+      let wanted = min(count, context.pointee.limits.largestHead)
       guard connection.pointee.input.coalesce(wanted, room: BlockPool.blockSize, from: context.pointee.cache) else {
         return shed(connection)
       }
@@ -194,7 +216,7 @@ extension Connection {
   @_noLocks
   private static func readBodyChunked(_ connection: ConnectionPointer) -> Bool {
     guard let exchange = connection.pointee.exchange else { return false }
-    let limit = Int(truncatingIfNeeded: connection.pointee.context.pointee.limits.bodyBytes)
+    let limit = Int(clamping: min(connection.pointee.context.pointee.limits.bodyBytes, .max &- 1))
     while true {
       let piece = connection.pointee.input.first
       guard let source = piece.baseAddress?.assumingMemoryBound(to: UInt8.self) else { return false }

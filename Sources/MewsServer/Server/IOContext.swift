@@ -86,12 +86,17 @@ public struct IOContext {
     @_noLocks @inline(__always) get { shim_load_relaxed(draining) != 0 }
   }
 
-  /// Frees what the context owns. Its thread has ended.
+  /// Frees what the context owns, its thread included, which has ended.
   public mutating func destroy() {
-    for chunk in belongings.takeUnretainedValue().chunks {
+    let chunks = belongings.takeUnretainedValue().chunks
+    for chunk in chunks {
       for index in 0..<ExchangeDirectory.chunkCount { Exchange.reset(chunk + index) }
-      ExchangeDirectory.returnChunk(chunk)
+      ExchangeDirectory.disown(chunk)
     }
+    // Tokens that were released late have sent exchanges to the thread: they leave its mailbox before another server
+    // can get them.
+    thread.destroy()
+    for chunk in chunks { ExchangeDirectory.returnChunk(chunk) }
     freeExchanges = nil
     belongings.release()
     draining.deallocate()
@@ -202,13 +207,14 @@ extension IOContext {
     for listener in context.pointee.belongings.takeUnretainedValue().listeners { Listener.close(listener) }
     if let life = context.pointee.life { ServerLife.threadDidCloseListeners(life) }
     shim_store_relaxed(context.pointee.draining, 1)
-    forEachConnection(context) { $0.pointee.transport.drain($0) }
+    forEachConnection(context) { Connection.drain($0) }
     checkDrained(context)
   }
 
-  /// Closes every connection, whatever it is doing.
+  /// Closes every connection, whatever it is doing. Those that are closed already are only here for a handler that
+  /// runs; aborted a second time, they would go from under it.
   static func abortAll(_ context: IOContextPointer) {
-    forEachConnection(context) { $0.pointee.transport.abort($0) }
+    forEachConnection(context) { if $0.pointee.phase != .closed { $0.pointee.transport.abort($0) } }
   }
 
   private static func forEachConnection(_ context: IOContextPointer, _ body: (ConnectionPointer) -> Void) {
