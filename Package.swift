@@ -64,7 +64,7 @@ let package = Package(
       name: "MewsKitEntry", dependencies: ["MewsKit", "CMews", "CMewsKit"], exclude: ["plugin.map"],
       swiftSettings: strict, linkerSettings: [pluginLink]),
     .testTarget(name: "MewsCoreTests", dependencies: ["MewsCore", "CMewsShims"]),
-    .testTarget(name: "MewsServerTests", dependencies: ["MewsServer", "MewsCore", "CMews"]),
+    .testTarget(name: "MewsServerTests", dependencies: ["MewsServer", "MewsCore", "CMews", "CMewsShims"]),
     .testTarget(name: "MewsHostTests", dependencies: ["MewsHost", "MewsServer", "MewsCore", "CMews"]),
   ],
   swiftLanguageModes: [.v6]

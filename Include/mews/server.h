@@ -45,7 +45,7 @@ typedef void (*mews_log_function)(
 typedef struct mews_server_options {
     uint32_t struct_size;
     mews_io_backend io_backend;                 /* default: MEWS_IO_AUTO */
-    uint32_t io_threads;                        /* default: one a processor, at most 16 */
+    uint32_t io_threads;                        /* default: one for two processors, at most 16 */
     uint32_t workers;                           /* how many handlers run at once on workers; default: one a processor */
     mews_log_function MEWS_NULLABLE log;        /* default: nothing is said */
     void *MEWS_NULLABLE log_context;

@@ -50,9 +50,9 @@ public enum HelpTopic: String, CaseIterable, Sendable {
       --workers N             how many handlers run at once on worker threads,
                               1 to 1024. Default: one for each processor
       --io-threads N          threads that read and write the connections,
-                              1 to 1024. Default: one for each processor, up to 16
+                              1 to 1024. Default: one for two processors, up to 16
       --io BACKEND            how they wait: auto, io_uring or epoll. Default: auto,
-                              which takes io_uring where the kernel allows it
+                              which is epoll: this version has no io_uring yet
       --execution POLICY      where handlers run: declared, as each route says, or
                               worker, always on worker threads. Default: declared
       --strict                do not start when a plugin cannot be loaded

@@ -119,7 +119,16 @@ extension SocketConnection {
       socket.pointee.isWriteBlocked = false
       flush(socket)
     }
+    if socket.pointee.isReadPaused { return eventsWhilePaused(socket, events) }
     if events & ~ReadyEvents.writable != 0 { read(socket, mayHaveEnded: events & ReadyEvents.peerClosed != 0) }
+  }
+
+  /// The input pipe is full: what comes in stays in the kernel, so that the peer has to wait, until there is room again. All
+  /// there is to hear is that the connection broke off.
+  @_noLocks
+  private static func eventsWhilePaused(_ socket: SocketConnectionPointer, _ events: UInt32) {
+    guard !socket.pointee.isClosed, events & (ReadyEvents.error | ReadyEvents.hangup) != 0 else { return }
+    _unsafePerformance { close(socket) }
   }
 
   /// Reads until the socket has no more or the pass has given its share.

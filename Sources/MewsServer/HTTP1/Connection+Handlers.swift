@@ -36,7 +36,8 @@ extension Connection {
   @_noLocks
   static func finish(_ connection: ConnectionPointer, _ exchange: ExchangePointer) -> Bool {
     let context = connection.pointee.context
-    let keepAlive = exchange.pointee.keepAlive && exchange.pointee.status != 0
+    // The server may have begun to drain after the response said that the connection stays.
+    let keepAlive = exchange.pointee.keepAlive && exchange.pointee.status != 0 && !context.pointee.isDraining
     pinIfRetained(exchange, connection)
     connection.pointee.exchange = nil
     IOContext.endExchange(exchange, context)
@@ -75,7 +76,8 @@ extension Connection {
     }
     _ = connection.pointee.output.append(contentsOf: &exchange.pointee.response, to: context.pointee.cache)
     if finish(connection, exchange) { receive(connection) }
-    if connection.pointee.inputEnded && connection.pointee.phase == .head { inputDidEnd(connection) }
+    // Whatever request it is in now will not become whole. One that runs is answered first.
+    if connection.pointee.inputEnded { inputDidEnd(connection) }
   }
 }
 

@@ -43,6 +43,16 @@ extension Connection {
     if case .closing = connection.pointee.phase { _unsafePerformance { closeAfterOutput(connection) } }
   }
 
+  /// The server drains: closes a connection that is between two requests, at once or after the response it still sends.
+  /// Another closes after its response, which says so.
+  static func drain(_ connection: ConnectionPointer) {
+    if connection.pointee.isIdle {
+      connection.pointee.transport.drain(connection)
+    } else if connection.pointee.phase == .head && connection.pointee.exchange == nil {
+      connection.pointee.phase = .closing
+    }
+  }
+
   private static func closeAfterOutput(_ connection: ConnectionPointer) {
     if connection.pointee.inputEnded {
       connection.pointee.transport.abort(connection)
@@ -84,7 +94,7 @@ extension Connection {
     guard let exchange = connection.pointee.exchange else { return false }
     if connection.pointee.input.first.count != count {
       // The parser wants the head in one piece. A full head fits; a larger one is refused before it gets there.
-      let wanted = min(count, context.pointee.limits.request.headerBytes &+ context.pointee.limits.request.requestLine)
+      let wanted = min(count, context.pointee.limits.largestHead)
       guard connection.pointee.input.coalesce(wanted, room: BlockPool.blockSize, from: context.pointee.cache) else {
         return shed(connection)
       }

@@ -202,13 +202,14 @@ extension IOContext {
     for listener in context.pointee.belongings.takeUnretainedValue().listeners { Listener.close(listener) }
     if let life = context.pointee.life { ServerLife.threadDidCloseListeners(life) }
     shim_store_relaxed(context.pointee.draining, 1)
-    forEachConnection(context) { $0.pointee.transport.drain($0) }
+    forEachConnection(context) { Connection.drain($0) }
     checkDrained(context)
   }
 
-  /// Closes every connection, whatever it is doing.
+  /// Closes every connection, whatever it is doing. Those that are closed already are only here for a handler that runs;
+  /// aborted a second time, they would go from under it.
   static func abortAll(_ context: IOContextPointer) {
-    forEachConnection(context) { $0.pointee.transport.abort($0) }
+    forEachConnection(context) { if $0.pointee.phase != .closed { $0.pointee.transport.abort($0) } }
   }
 
   private static func forEachConnection(_ context: IOContextPointer, _ body: (ConnectionPointer) -> Void) {

@@ -16,4 +16,10 @@ public struct ServerLimits: Sendable {
   public var acceptsPerPass = 16
 
   public init() {}
+
+  /// Bytes of the largest head that is accepted: up to two empty lines before it, the request line with its end, and the
+  /// header section.
+  var largestHead: Int {
+    @_noLocks @inline(__always) get { 4 &+ request.requestLine &+ 2 &+ request.headerBytes }
+  }
 }

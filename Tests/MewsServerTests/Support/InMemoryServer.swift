@@ -1,0 +1,218 @@
+import CMews
+import CMewsShims
+import Testing
+
+@testable import MewsCore
+@testable import MewsServer
+
+/// One I/O thread of a server with its port and its memory, without the thread: its passes are run by the test, its
+/// clock stands still unless the test moves it, and its connections are `InMemoryConnection`s.
+///
+/// What a handler does on a worker is run by `runWorkers`, on the test's thread, but as a worker.
+final class InMemoryServer {
+  /// Sunday, 6 November 1994, 08:49:37 GMT: the example of RFC 9110.
+  static let initialTime: Int64 = 784_111_777
+
+  let pool: BlockPool
+  let context: IOContextPointer
+  private let port: CompletionPort
+  private let thread: IOThread
+  private let workerContext: UnsafeMutablePointer<ThreadContext>
+  private let workerResources: ThreadResourcesPointer
+  private let clock: UnsafeMutablePointer<Int64>
+  private let wakePacket: PacketPointer
+  private let logLines = LogLines()
+  private let routes = RouteList()
+  private var clients: [InMemoryConnection] = []
+
+  init(limits: ServerLimits = ServerLimits(), forcesWorkers: Bool = false, debug: BlockPoolDebug = .poison) throws {
+    pool = try #require(BlockPool.create(limit: limits.poolBytes, debug: debug))
+    port = try #require(CompletionPort.create(concurrency: 64))
+    thread = try IOThread.create(index: 0, server: nil, hooks: ThreadHooks())
+    clock = .allocate(capacity: 1)
+    clock.initialize(to: Self.initialTime)
+    wakePacket = .allocate(capacity: 1)
+    wakePacket.initialize(to: Packet(action: { _ in }))
+    let resources = try Self.makeResources(pool)
+    workerResources = try Self.makeResources(pool)
+    workerContext = .allocate(capacity: 1)
+    workerContext.initialize(to: ThreadContext(kind: .worker, index: 1))
+    Self.prepare(workerContext, workerResources, clock)
+    Self.prepare(Self.threadContext(thread), resources, clock)
+    let log = ServerLog(
+      function: { context, _, _, text in LogLines.append(text, to: context) },
+      context: Unmanaged.passUnretained(logLines).toOpaque(), level: UInt32(MEWS_LEVEL_DEBUG))
+    context = .allocate(capacity: 1)
+    context.initialize(
+      to: IOContext(
+        resources: resources, thread: thread, port: port, application: routes.application, limits: limits, log: log,
+        forcesWorkers: forcesWorkers))
+    IOContext.prepare(context)
+  }
+
+  // MARK: What the server serves
+
+  /// Registers a handler for a method and an exact path, run on the I/O thread unless something else is said.
+  func handle(
+    _ method: String = "GET", _ path: String, on execution: Int = MEWS_EXECUTION_INLINE,
+    _ body: @escaping (HandledExchange) -> mews_result
+  ) {
+    routes.add(method, path, execution: mews_execution(execution), body)
+  }
+
+  var log: [String] { logLines.lines }
+
+  /// Seconds since 1970, as responses are dated.
+  var time: Int64 {
+    get { clock.pointee }
+    set { clock.pointee = newValue }
+  }
+
+  // MARK: Running it
+
+  /// A new connection with the test as its client.
+  func connect() -> InMemoryConnection {
+    let client = InMemoryConnection(to: self)
+    clients.append(client)
+    return client
+  }
+
+  /// Does something as the I/O thread.
+  func onIOThread<Result>(_ body: () throws -> Result) rethrows -> Result {
+    try Self.with(Self.threadContext(thread), body)
+  }
+
+  /// Does something as a worker.
+  func onWorker<Result>(_ body: () throws -> Result) rethrows -> Result { try Self.with(workerContext, body) }
+
+  /// Runs passes of the I/O thread until none is asked for.
+  func runPasses() {
+    repeat { runPass() } while !thread.state.pointee.nextPass.isEmpty
+  }
+
+  /// Runs one pass. It never waits: it always finds a packet.
+  func runPass() {
+    onIOThread {
+      thread.post(wakePacket)
+      IOThreadState.runPass(thread.state)
+    }
+  }
+
+  /// Runs the handlers that wait on the port, and returns how many there were. Their responses reach the I/O thread's
+  /// mailbox; `runPasses` takes them from there.
+  @discardableResult
+  func runHandlersOfWorkers() -> Int {
+    onWorker {
+      var count = 0
+      while case .packet(let packet) = port.get(timeoutNanoseconds: 0) {
+        _ = MewsCore.run(packet)
+        count += 1
+      }
+      port.leave()
+      return count
+    }
+  }
+
+  /// Runs workers and passes until no handler waits.
+  func runWorkers() {
+    repeat { runPasses() } while runHandlersOfWorkers() > 0
+  }
+
+  /// Begins to drain, as when the server is asked to stop.
+  func drain() {
+    thread.post(withUnsafeMutablePointer(to: &context.pointee.drainPacket) { $0 })
+    runPasses()
+  }
+
+  /// Cuts off what is left, as when the drain timeout has passed.
+  func abort() {
+    thread.post(withUnsafeMutablePointer(to: &context.pointee.abortPacket) { $0 })
+    runPasses()
+  }
+
+  /// Whether the I/O thread was told to end.
+  var hasStopped: Bool { thread.state.pointee.isStopping.load(ordering: .relaxed) }
+
+  /// Packets that wait for a worker.
+  var queuedHandlers: Int { port.depth }
+
+  // MARK: The end
+
+  /// Has every client leave, ends the server, and checks that nothing was leaked: no exchange, no block, no misuse.
+  func finish(sourceLocation: SourceLocation = #_sourceLocation) {
+    for client in clients { client.disconnect() }
+    runWorkers()
+    abort()
+    #expect(context.pointee.connectionCount == 0, "connections are left", sourceLocation: sourceLocation)
+    #expect(context.pointee.exchangeCount == 0, "exchanges are left", sourceLocation: sourceLocation)
+    let statistics = pool.statistics
+    #expect(statistics.rented == 0, "blocks are rented", sourceLocation: sourceLocation)
+    #expect(statistics.large == 0, "large blocks are held", sourceLocation: sourceLocation)
+    #expect(statistics.external == 0, "external blocks are held", sourceLocation: sourceLocation)
+    let resources = context.pointee.resources
+    context.pointee.destroy()
+    _ = thread.destroy()
+    ThreadResources.destroy(resources)
+    ThreadResources.destroy(workerResources)
+    context.deinitialize(count: 1)
+    context.deallocate()
+    workerContext.deallocate()
+    port.destroy()
+    clock.deallocate()
+    wakePacket.deallocate()
+    #expect(pool.misuseCount == 0, "a block was misused", sourceLocation: sourceLocation)
+    #expect(pool.destroy() == 0, "memory was not given back", sourceLocation: sourceLocation)
+  }
+
+  // MARK: Threads that are none
+
+  private static func makeResources(_ pool: BlockPool) throws -> ThreadResourcesPointer {
+    let resources = ThreadResourcesPointer.allocate(capacity: 1)
+    let cache = try #require(pool.makeCache())
+    // A C function has no context of its own; the thread's leads to the time that the test has set.
+    resources.initialize(
+      to: ThreadResources(cache: cache, clock: { ThreadContext.current?.pointee.current?.load(as: Int64.self) ?? 0 }))
+    return resources
+  }
+
+  private static func prepare(
+    _ context: UnsafeMutablePointer<ThreadContext>, _ resources: ThreadResourcesPointer,
+    _ clock: UnsafeMutablePointer<Int64>
+  ) {
+    context.pointee.cache = UnsafeMutableRawPointer(resources)
+    context.pointee.current = UnsafeMutableRawPointer(clock)
+  }
+
+  private static func threadContext(_ thread: IOThread) -> UnsafeMutablePointer<ThreadContext> {
+    withUnsafeMutablePointer(to: &thread.state.pointee.context) { $0 }
+  }
+
+  private static func with<Result>(
+    _ context: UnsafeMutablePointer<ThreadContext>, _ body: () throws -> Result
+  ) rethrows -> Result {
+    let previous = shim_thread_context()
+    shim_set_thread_context(context)
+    defer { shim_set_thread_context(previous) }
+    return try body()
+  }}
+
+/// Runs a test with a server, and checks afterwards that it leaked nothing.
+func withServer(
+  limits: ServerLimits = ServerLimits(), forcesWorkers: Bool = false, debug: BlockPoolDebug = .poison,
+  sourceLocation: SourceLocation = #_sourceLocation, _ body: (InMemoryServer) throws -> Void
+) throws {
+  let server = try InMemoryServer(limits: limits, forcesWorkers: forcesWorkers, debug: debug)
+  try body(server)
+  server.finish(sourceLocation: sourceLocation)
+}
+
+/// The lines of a server's log.
+private final class LogLines {
+  var lines: [String] = []
+
+  static func append(_ text: mews_text, to context: UnsafeMutableRawPointer?) {
+    guard let context, let bytes = text.data else { return }
+    let line = UnsafeRawBufferPointer(start: bytes, count: text.length)
+    Unmanaged<LogLines>.fromOpaque(context).takeUnretainedValue().lines.append(String(decoding: line, as: UTF8.self))
+  }
+}
