@@ -1,6 +1,8 @@
 """HTTP/1.1 as a client sees it: framing, connections, methods, targets."""
 
 import email.utils
+import select
+import socket
 import time
 
 import shared
@@ -225,6 +227,24 @@ def test_path_normalization():
     assert wire.text(port, "/../../hello/top") == "Hello, top!\n"
     assert wire.text(port, "/hello/a%2Fb") == "Hello, a%2Fb!\n"
     assert wire.text(port, "/hello/%C3%A4%20b") == "Hello, ä b!\n"
+
+
+def test_unread_responses():
+    """a client that reads no answers is read from no more, and gets all of them once it reads"""
+    body = bytes(range(256)) * 64
+    request = f"POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body
+    limit = 64 << 20
+    with wire.Connection(shared.samples().port, receive_buffer=4096) as connection:
+        connection.socket.setblocking(False)
+        sent = 0
+        while sent < limit and select.select([], [connection.socket], [], 2)[1]:
+            sent += connection.socket.send(request[sent % len(request) :])
+        assert sent < limit, "the server takes whatever comes"
+        connection.socket.settimeout(wire.TIMEOUT)
+        connection.socket.shutdown(socket.SHUT_WR)
+        for _ in range(sent // len(request)):
+            assert connection.read().body == body
+        connection.expect_closed()
 
 
 def test_slow_reader():

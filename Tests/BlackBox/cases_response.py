@@ -150,6 +150,18 @@ def test_reference_head():
     expect_releases(before + 1)
 
 
+def test_reference_reentrant():
+    """a release function that responds again changes nothing, for GET and for HEAD"""
+    before = releases()
+    with wire.Connection(shared.probes().port) as connection:
+        for method in ("GET", "HEAD", "GET"):
+            response = connection.get("/reference-reentrant", method=method)
+            assert response.status == 200 and response.field("Content-Length") == "8", response
+            assert response.body == (b"constant" if method == "GET" else b""), response
+        connection.expect_open()
+    expect_releases(before + 3)
+
+
 def test_reference_refused():
     """a body by reference is released when the response is refused"""
     before = releases()

@@ -5,7 +5,7 @@ import Testing
 
 @testable import MewsServer
 
-@Suite("Handlers", .serialized)
+@Suite("Handlers")
 struct HandlerTests {
   static let executions = [MEWS_EXECUTION_INLINE, MEWS_EXECUTION_WORKER].map { Int($0) }
   static let internalError = ExpectedResponse("500 Internal Server Error\n", status: "500 Internal Server Error").text

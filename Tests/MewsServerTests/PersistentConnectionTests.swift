@@ -83,8 +83,11 @@ struct PersistentConnectionTests {
     try withServer { server in
       server.handle("POST", "/echo") { $0.respond(copying: $0.body) }
       let request = post("/echo", Array("body".utf8), "X-Field: value") + Array(get("/none").utf8)
-      let expected = ok("body") + ExpectedResponse(
-        "404 Not Found: no route for this path\n", status: "404 Not Found").text
+      let expected =
+        ok("body")
+        + ExpectedResponse(
+          "404 Not Found: no route for this path\n", status: "404 Not Found"
+        ).text
       for cut in 0...request.count {
         let client = server.connect()
         client.send(Array(request[..<cut]))

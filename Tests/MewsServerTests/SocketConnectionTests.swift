@@ -96,11 +96,13 @@ struct SocketConnectionTests {
     }
   }
 
-  @Test("A reset in the middle of a request ends the connection", arguments: [
-    "GET / HT", "POST / HTTP/1.1\r\nHost: mews\r\nContent-Length: 9\r\n\r\nhalf",
-    "POST / HTTP/1.1\r\nHost: mews\r\nContent-Length: 90000\r\n\r\nhalf",
-    "POST / HTTP/1.1\r\nHost: mews\r\nTransfer-Encoding: chunked\r\n\r\n9\r\nhalf",
-  ])
+  @Test(
+    "A reset in the middle of a request ends the connection",
+    arguments: [
+      "GET / HT", "POST / HTTP/1.1\r\nHost: mews\r\nContent-Length: 9\r\n\r\nhalf",
+      "POST / HTTP/1.1\r\nHost: mews\r\nContent-Length: 90000\r\n\r\nhalf",
+      "POST / HTTP/1.1\r\nHost: mews\r\nTransfer-Encoding: chunked\r\n\r\n9\r\nhalf",
+    ])
   func resetInRequest(half: String) throws {
     try withServer { server in
       let client = try LoopbackClient(to: server)

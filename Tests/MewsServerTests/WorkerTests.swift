@@ -114,10 +114,13 @@ struct WorkerTests {
     }
   }
 
-  @Test("Half a request behind one that ran on a worker does not keep the connection of a client that has ended its side",
-    arguments: ["GET / HT", "POST / HTTP/1.1\r\nHost: mews\r\nContent-Length: 9\r\n\r\nhalf",
+  @Test(
+    "A client that ended its side behind half a request is let go after the response from the worker",
+    arguments: [
+      "GET / HT", "POST / HTTP/1.1\r\nHost: mews\r\nContent-Length: 9\r\n\r\nhalf",
       "POST / HTTP/1.1\r\nHost: mews\r\nContent-Length: 9000\r\n\r\nhalf",
-      "POST / HTTP/1.1\r\nHost: mews\r\nTransfer-Encoding: chunked\r\n\r\n9\r\nhalf"])
+      "POST / HTTP/1.1\r\nHost: mews\r\nTransfer-Encoding: chunked\r\n\r\n9\r\nhalf",
+    ])
   func clientFinishedWithHalfARequest(half: String) throws {
     try withServer { server in
       server.handle("GET", "/", on: MEWS_EXECUTION_WORKER) { $0.respond("hello") }

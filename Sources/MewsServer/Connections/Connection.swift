@@ -41,7 +41,7 @@ public struct Connection {
     self.transport = transport
     let limits = context.pointee.limits
     input = Pipe(pause: limits.inputPause, resume: limits.inputPause / 2)
-    output = Pipe(pause: 0, resume: 0)
+    output = Pipe(pause: limits.outputPause, resume: limits.outputPause / 2)
     parser = RequestParser(limits: limits.request)
     decoder = ChunkedDecoder()
     exchange = nil

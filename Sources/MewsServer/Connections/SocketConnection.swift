@@ -123,8 +123,8 @@ extension SocketConnection {
     if events & ~ReadyEvents.writable != 0 { read(socket, mayHaveEnded: events & ReadyEvents.peerClosed != 0) }
   }
 
-  /// The input pipe is full: what comes in stays in the kernel, so that the peer has to wait, until there is room again. All
-  /// there is to hear is that the connection broke off.
+  /// The input pipe is full: what comes in stays in the kernel, so that the peer has to wait, until there is room
+  /// again. All there is to hear is that the connection broke off.
   @_noLocks
   private static func eventsWhilePaused(_ socket: SocketConnectionPointer, _ events: UInt32) {
     guard !socket.pointee.isClosed, events & (ReadyEvents.error | ReadyEvents.hangup) != 0 else { return }
@@ -192,6 +192,7 @@ extension SocketConnection {
     let connection = connection(socket)
     let context = connection.pointee.context
     guard !socket.pointee.isClosed, !socket.pointee.isWriteBlocked else { return }
+    var hasResumed = false
     withUnsafeTemporaryAllocation(of: iovec.self, capacity: 64) { pieces in
       guard let pieces = pieces.baseAddress else { return }
       while connection.pointee.output.count > 0 {
@@ -201,9 +202,13 @@ extension SocketConnection {
           if sent == -Int(EAGAIN) { socket.pointee.isWriteBlocked = true } else { _unsafePerformance { close(socket) } }
           return
         }
-        _ = connection.pointee.output.consume(sent, to: context.pointee.cache)
+        if case .writerResumed = connection.pointee.output.consume(sent, to: context.pointee.cache) {
+          hasResumed = true
+        }
       }
     }
+    // Responses that come of it are flushed at the end of the pass, as this one was.
+    if hasResumed && !socket.pointee.isClosed { Connection.outputDidResume(connection) }
     if !socket.pointee.isClosed && connection.pointee.output.count == 0 { Connection.outputDidDrain(connection) }
   }
 }

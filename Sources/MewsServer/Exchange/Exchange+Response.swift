@@ -93,9 +93,10 @@ extension Exchange {
       _ = output.pointee.append(block, to: cache)
     } else {
       output.pointee.advance(count)
-      if body.isReference { _unsafePerformance { body.releaseNow() } }
     }
+    // First, because a release function that responds must find that there is a response.
     exchange.pointee.status = status
+    if body.isReference && !sendsBody { _unsafePerformance { body.releaseNow() } }
     return 0
   }
 

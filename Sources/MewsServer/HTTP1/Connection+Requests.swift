@@ -9,7 +9,7 @@ extension Connection {
     while true {
       let proceeds: Bool
       switch connection.pointee.phase {
-      case .head: proceeds = readHead(connection)
+      case .head: proceeds = !connection.pointee.output.isPaused && readHead(connection)
       case .bodyInPlace: proceeds = readBodyInPlace(connection)
       case .bodyGathered: proceeds = readBodyGathered(connection)
       case .bodyChunked: proceeds = readBodyChunked(connection)
@@ -27,6 +27,9 @@ extension Connection {
     connection.pointee.inputEnded = true
     switch connection.pointee.phase {
     case .running, .closed: break
+    case .head where connection.pointee.output.isPaused && connection.pointee.input.count > 0:
+      // There may be whole requests; `outputDidResume` comes back to them.
+      break
     case .head, .bodyInPlace, .bodyGathered, .bodyChunked, .closing:
       // Half a request can never become a whole one.
       if connection.pointee.output.count == 0 {
@@ -34,6 +37,16 @@ extension Connection {
       } else {
         connection.pointee.phase = .closing
       }
+    }
+  }
+
+  /// The transport sent so much that the next request, which waited for that, can be read.
+  @_noLocks
+  static func outputDidResume(_ connection: ConnectionPointer) {
+    guard case .head = connection.pointee.phase else { return }
+    receive(connection)
+    if connection.pointee.inputEnded, case .head = connection.pointee.phase {
+      _unsafePerformance { inputDidEnd(connection) }
     }
   }
 

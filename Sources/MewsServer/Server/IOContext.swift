@@ -238,8 +238,8 @@ extension IOContext {
     checkDrained(context)
   }
 
-  /// Closes every connection, whatever it is doing. Those that are closed already are only here for a handler that runs;
-  /// aborted a second time, they would go from under it.
+  /// Closes every connection, whatever it is doing. Those that are closed already are only here for a handler that
+  /// runs; aborted a second time, they would go from under it.
   static func abortAll(_ context: IOContextPointer) {
     forEachConnection(context) { if $0.pointee.phase != .closed { $0.pointee.transport.abort($0) } }
   }

@@ -8,6 +8,9 @@ public struct ServerLimits: Sendable {
   public var bodyBytes: Int64 = 30_000_000
   /// Unread input above which the connection's socket is no longer read.
   public var inputPause = 64 * 1024
+  /// Unsent output above which the connection's next request waits, so that a client which sends requests and reads no
+  /// responses cannot fill the memory. One response is always taken whole.
+  public var outputPause = 1 << 20
   /// Memory for blocks, in bytes; a connection that gets none is closed.
   public var poolBytes = 1 << 30
   /// Reads of one connection in one pass, so that one that sends without pause does not starve the others.
@@ -17,8 +20,8 @@ public struct ServerLimits: Sendable {
 
   public init() {}
 
-  /// Bytes of the largest head that is accepted: up to two empty lines before it, the request line with its end, and the
-  /// header section.
+  /// Bytes of the largest head that is accepted: up to two empty lines before it, the request line with its end, and
+  /// the header section.
   var largestHead: Int {
     @_noLocks @inline(__always) get { 4 &+ request.requestLine &+ 2 &+ request.headerBytes }
   }

@@ -157,6 +157,18 @@ static mews_result reference_constant(mews_exchange *exchange, void *state) {
     return mews_respond_reference(exchange, 200, "text/plain", "constant", 8, NULL, NULL);
 }
 
+static void respond_again(void *context) {
+    mews_respond(context, 200, "text/plain", "again", 5);
+    mews_response_header(context, "X-Again", "1");
+    atomic_fetch_add(&releases, 1);
+}
+
+/* The release function calls back into the interface, with the exchange that it belongs to. */
+static mews_result reference_reentrant(mews_exchange *exchange, void *state) {
+    (void)state;
+    return mews_respond_reference(exchange, 200, "text/plain", "constant", 8, respond_again, exchange);
+}
+
 static mews_result copy(mews_exchange *exchange, void *state) {
     (void)state;
     size_t size = size_parameter(exchange);
@@ -195,6 +207,7 @@ static const struct {
     {"/reference/{size}", reference},
     {"/reference-refused", reference_refused},
     {"/reference-constant", reference_constant},
+    {"/reference-reentrant", reference_reentrant},
     {"/copy/{size}", copy},
     {"/releases", count_releases},
     {"/format/{size}", format_long},

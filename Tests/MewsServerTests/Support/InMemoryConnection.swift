@@ -35,7 +35,7 @@ final class InMemoryConnection {
   /// Bytes the client has sent and the server has not read.
   var unread: Int { incoming.count - position }
 
-  private let server: InMemoryServer
+  private unowned let server: InMemoryServer
   private let end: UnsafeMutablePointer<ServerEnd>
   private var isReleased = false
   private var incoming: [UInt8] = []

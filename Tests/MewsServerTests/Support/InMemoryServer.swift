@@ -143,6 +143,9 @@ final class InMemoryServer {
     for client in clients { client.disconnect() }
     runWorkers()
     abort()
+    // Handlers may well hold the server that holds them.
+    clients = []
+    routes.removeAll()
     #expect(context.pointee.connectionCount == 0, "connections are left", sourceLocation: sourceLocation)
     #expect(context.pointee.exchangeCount == 0, "exchanges are left", sourceLocation: sourceLocation)
     let statistics = pool.statistics
@@ -194,7 +197,8 @@ final class InMemoryServer {
     shim_set_thread_context(context)
     defer { shim_set_thread_context(previous) }
     return try body()
-  }}
+  }
+}
 
 /// Runs a test with a server, and checks afterwards that it leaked nothing.
 func withServer(

@@ -65,4 +65,6 @@ func chunked(_ body: [UInt8], by size: Int) -> [UInt8] {
 }
 
 /// Bytes in which every shift and every lost block shows.
-func pattern(_ count: Int) -> [UInt8] { (0..<count).map { UInt8(truncatingIfNeeded: $0 &* 31 &+ $0 >> 8) } }
+func pattern(_ count: Int) -> [UInt8] { Array(patternBytes.prefix(count)) }
+
+private let patternBytes = (0..<4_000_000).map { UInt8(truncatingIfNeeded: $0 &* 31 &+ $0 >> 8) }

@@ -23,8 +23,8 @@ final class RouteList {
             guard let state else { return mews_result(MEWS_E_FAILED) }
             let route = Unmanaged<TestRoute>.fromOpaque(state).takeUnretainedValue()
             return route.body(HandledExchange(pointer: ExchangePointer(exchange)))
-          }, state: Unmanaged.passUnretained(self).toOpaque(), plugin: nil, execution: execution, parameterNames: nil,
-          parameterCount: 0))
+          }, state: Unmanaged.passUnretained(self).toOpaque(), plugin: nil, pluginName: nil,
+          execution: execution))
     }
 
     deinit { route.deallocate() }
@@ -37,6 +37,8 @@ final class RouteList {
   ) {
     routes.append(TestRoute(method, path, execution, body))
   }
+
+  func removeAll() { routes = [] }
 
   /// How the server asks. The list has to outlive it.
   var application: Application {
