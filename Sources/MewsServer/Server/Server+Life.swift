@@ -25,6 +25,8 @@ extension Server {
       isClean = false
     }
     for context in contexts { context.pointee.thread.join() }
+    // What was let in before is queued before the end of the workers, who therefore still run it.
+    workGate.close()
     workers?.stop()
     workers?.join()
     port.close()
@@ -61,6 +63,24 @@ extension Server {
       if count > 0 { return true }
       if count == 0 { return false }
       if errno != EINTR { return false }
+    }
+  }
+
+  // MARK: Work
+
+  /// Has a worker run an action once, with a packet that holds these values, and is valid until the action returns. Any
+  /// thread.
+  ///
+  /// - Returns: MEWS_OK, MEWS_E_NO_MEMORY, or MEWS_E_GONE when the workers are about to end.
+  public func work(
+    key: UInt, bytes: UInt, operation: UnsafeMutableRawPointer?, action: @escaping @convention(c) (PacketPointer) -> Void
+  ) -> mews_result {
+    guard workGate.enter() else { return mews_result(MEWS_E_GONE) }
+    defer { workGate.leave() }
+    return switch port.post(key: key, bytes: bytes, operation: operation, action: action) {
+    case .posted: mews_result(MEWS_OK)
+    case .closed: mews_result(MEWS_E_GONE)
+    case .noMemory: mews_result(MEWS_E_NO_MEMORY)
     }
   }
 

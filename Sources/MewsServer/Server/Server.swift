@@ -30,6 +30,7 @@ public final class Server: @unchecked Sendable {
   public let pool: BlockPool
   public private(set) var sockets: [ListeningSocket] = []
   let life: ServerLife
+  let workGate = Gate()
   var contexts: [IOContextPointer] = []
   var workers: WorkerPool?
   var listeners: [ListenerPointer] = []
