@@ -12,6 +12,9 @@ CFLAGS   ?= -O2 -g
 CXXFLAGS ?= -O2 -g
 ARGS     ?=
 SECONDS  ?= 60
+# Of the Swift sources: how they are built, and under which sanitizer (address, thread), if any.
+CONFIGURATION ?= release
+SANITIZER     ?=
 
 VERSION := $(shell sed -n 's/^.define MEWS_VERSION_STRING "\(.*\)"/\1/p' Include/mews/base.h)
 SONAME  := libmews.so.0
@@ -31,7 +34,10 @@ CXX_PLUGINS   := $(filter-out $(SWIFT_PLUGINS),$(sort $(patsubst plugins/%/,%,$(
 
 PKG_CONFIG_HERE = PKG_CONFIG_PATH='$(abspath $(BUILD)/lib/pkgconfig)'
 MEWS_FLAGS      = $$($(PKG_CONFIG_HERE) pkg-config --cflags --libs mews)
-SWIFT_BUILD     = swift build --quiet -c release
+SWIFT_BUILD     = swift build --quiet -c $(CONFIGURATION) $(if $(SANITIZER),--sanitize=$(SANITIZER))
+# A name that a library lacks fails when it is linked. Not under a sanitizer, whose functions are in the program.
+NO_UNDEFINED    = $(if $(SANITIZER),,-Wl$(comma)-z$(comma)defs)
+comma          := ,
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
@@ -117,6 +123,28 @@ sanitize-address: setup ## run the unit tests under the address sanitizer
 sanitize-thread: setup ## run the unit tests under the thread sanitizer
 	@swift test --disable-xctest --sanitize=thread --scratch-path '$(SCRATCH)/sanitize-thread'
 
+.PHONY: sanitize-host-address sanitize-host-thread
+sanitize-host-address: ## run the whole product under the address sanitizer: black-box tests, and requests in numbers
+	@Scripts/sanitize-host address
+sanitize-host-thread: ## the same under the thread sanitizer
+	@Scripts/sanitize-host thread
+
+# The compiler that comes with Swift: the run-time libraries of the sanitizers in program and library must be the same.
+SWIFT_TOOLS = $(dir $(realpath $(shell command -v swift)))
+SANITIZED_FLAGS = -O1 -g -fno-omit-frame-pointer -fuse-ld=lld -fsanitize=$*
+# Swift's thread sanitizer watches the queues of libdispatch, so that a program under it must link that.
+SANITIZED_LINK_address =
+SANITIZED_LINK_thread = -L$(SWIFT_TOOLS)../lib/swift/linux -Wl,-rpath,$(SWIFT_TOOLS)../lib/swift/linux -ldispatch -lBlocksRuntime
+
+# The product under a sanitizer, in a folder of its own. The Swift plugins are the ordinary ones: their malloc is the
+# sanitizer's all the same.
+.PHONY: sanitized-build-address sanitized-build-thread
+sanitized-build-address sanitized-build-thread: sanitized-build-%: build
+	@$(MAKE) library command plugins BUILD='$(BUILD)/$*' SCRATCH='$(SCRATCH)/sanitized-$*' CONFIGURATION=debug \
+	    SANITIZER=$* CC='$(SWIFT_TOOLS)clang' CXX='$(SWIFT_TOOLS)clang++' CFLAGS='$(SANITIZED_FLAGS)' \
+	    CXXFLAGS='$(SANITIZED_FLAGS)' LDFLAGS='$(SANITIZED_LINK_$*)' SWIFT_PLUGINS=
+	@cp $(SWIFT_PLUGINS:%='$(BUILD)/plugins/%.so') '$(BUILD)/$*/plugins/'
+
 ## -- Parts of the build -----------------------------------------------------------------------------------------------
 
 .PHONY: library
@@ -134,7 +162,7 @@ $(LIBRARY): $(SWIFT_SOURCES) | setup
 	@echo "SWIFT $@"
 	@$(SWIFT_BUILD) --product mews --scratch-path '$(SCRATCH)'
 	@mkdir -p $(@D)
-	@objcopy --strip-debug '$(SCRATCH)/release/libmews.so' $@
+	@objcopy $(if $(SANITIZER),,--strip-debug) '$(SCRATCH)/$(CONFIGURATION)/libmews.so' $@
 	@ln -sf libmews.so.$(VERSION) $(@D)/$(SONAME)
 	@ln -sf $(SONAME) $(@D)/libmews.so
 
@@ -169,16 +197,16 @@ PLUGIN_NEEDS = $(LIBRARY) $(HEADERS) $(BUILD)/lib/pkgconfig/mews.pc
 $(patsubst %,$(BUILD)/plugins/%.so,$(C_PLUGINS)): $(BUILD)/plugins/%.so: $$(wildcard plugins/%/*.c plugins/%/*.h) $(PLUGIN_NEEDS)
 	@echo "CC    $@"
 	@mkdir -p $(@D)
-	@$(CC) $(CFLAGS) -Wall -Wextra -shared -fPIC -Wl,-z,defs $(filter plugins/%.c,$^) -o $@ $(MEWS_FLAGS)
+	@$(CC) $(CFLAGS) -Wall -Wextra -shared -fPIC $(NO_UNDEFINED) $(filter plugins/%.c,$^) -o $@ $(MEWS_FLAGS)
 
 $(patsubst %,$(BUILD)/plugins/%.so,$(CXX_PLUGINS)): $(BUILD)/plugins/%.so: $$(wildcard plugins/%/*.cpp plugins/%/*.h) $(PLUGIN_NEEDS)
 	@echo "CXX   $@"
 	@mkdir -p $(@D)
-	@$(CXX) -std=c++17 $(CXXFLAGS) -Wall -Wextra -shared -fPIC -Wl,-z,defs $(filter plugins/%.cpp,$^) -o $@ $(MEWS_FLAGS)
+	@$(CXX) -std=c++17 $(CXXFLAGS) -Wall -Wextra -shared -fPIC $(NO_UNDEFINED) $(filter plugins/%.cpp,$^) -o $@ $(MEWS_FLAGS)
 
 $(patsubst %,$(BUILD)/plugins/%.so,$(SWIFT_PLUGINS)): $(BUILD)/plugins/%.so: $$(shell find plugins/% -name .build -prune -o -print) \
     Package.swift $(shell find $(SDK_SOURCES)) $(PLUGIN_NEEDS)
 	@echo "SWIFT $@"
 	@mkdir -p $(@D)
 	@$(PKG_CONFIG_HERE) $(SWIFT_BUILD) --package-path plugins/$* --product $* --scratch-path '$(SCRATCH)/plugins/$*'
-	@objcopy --strip-debug '$(SCRATCH)/plugins/$*/release/lib$*.so' $@
+	@objcopy --strip-debug '$(SCRATCH)/plugins/$*/$(CONFIGURATION)/lib$*.so' $@

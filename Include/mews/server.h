@@ -107,7 +107,8 @@ MEWS_ANY_THREAD mews_result mews_server_start(mews_server *MEWS_REQUIRED server)
 
 /*
  * Asks the server to stop, and returns at once: it takes no more connections, finishes the requests in flight and
- * closes the rest. Safe in a signal handler. Does nothing before the start or the second time. Returns MEWS_OK.
+ * closes the rest. Safe in a signal handler. Asked before the start, the server stops as soon as it has started. Does
+ * nothing the second time. Returns MEWS_OK.
  */
 MEWS_ANY_THREAD mews_result mews_server_stop(mews_server *MEWS_REQUIRED server);
 

@@ -21,3 +21,11 @@ bool shim_library_provides(const char *name, const char *version) {
     if (library != NULL) dlclose(library);
     return is_ours;
 }
+
+bool shim_is_address_sanitized(void) {
+#if __has_feature(address_sanitizer)
+    return true;
+#else
+    return false;
+#endif
+}

@@ -76,3 +76,11 @@ int32_t shim_reap(int32_t process, int32_t *status) {
         if (errno != EINTR) return -errno;
     }
 }
+
+void shim_occupy_standard_streams(void) {
+    for (int descriptor = 0; descriptor <= 2; descriptor++) {
+        if (fcntl(descriptor, F_GETFD) >= 0) continue;
+        /* The lowest free descriptor is this one. Opened the wrong way round. */
+        if (open("/dev/null", descriptor == 0 ? O_WRONLY : O_RDONLY) < 0) return;
+    }
+}

@@ -36,5 +36,5 @@ func text(_ view: Exchange.View) -> mews_text {
   mews_text(data: UnsafeRawPointer(view.baseAddress)?.assumingMemoryBound(to: CChar.self), length: view.count)
 }
 
-/// Text from C as a Swift string; nil for NULL.
-func string(_ text: UnsafePointer<CChar>?) -> String? { text.map { String(cString: $0) } }
+/// Text from C as a Swift string; nil for NULL, and for what is not UTF-8, which would become another text.
+func string(_ text: UnsafePointer<CChar>?) -> String? { text.flatMap { String(validatingCString: $0) } }

@@ -17,12 +17,14 @@ import MewsServer
   hostOptions.server.ioThreads = Int(options.io_threads)
   hostOptions.server.workers = Int(options.workers)
   if options.drain_timeout_ms > 0 { hostOptions.server.drainTimeoutMilliseconds = options.drain_timeout_ms }
+  guard HostCount.claim() else { return mews_result(MEWS_E_LIMIT) }
   let log = ServerLog(function: options.log, context: options.log_context, level: options.log_level)
   do throws(SystemError) {
     let host = try Host(options: hostOptions, log: log)
     server.pointee = OpaquePointer(Unmanaged.passRetained(host).toOpaque())
     return mews_result(MEWS_OK)
   } catch {
+    HostCount.release()
     return mews_result(MEWS_E_NO_MEMORY)
   }
 }
@@ -112,7 +114,9 @@ import MewsServer
     _ = host.wait()
   }
   // A handler that never returns still stands on the host: then it stays.
-  if host.destroy() { Unmanaged<Host>.fromOpaque(UnsafeRawPointer(server)).release() }
+  guard host.destroy() else { return }
+  Unmanaged<Host>.fromOpaque(UnsafeRawPointer(server)).release()
+  HostCount.release()
 }
 
 private func serverOptions(_ options: UnsafePointer<mews_server_options>?) -> mews_server_options? {

@@ -176,3 +176,125 @@ int main(void) {
     program = toolchain.build(source, source.with_suffix(""))
     done = subprocess.run([program], capture_output=True, text=True, timeout=60, env=toolchain.environment())
     assert done.returncode == 0 and done.stdout == "0 0\n", done
+
+
+def run_program(code):
+    """Builds a C program and runs it to its end."""
+    source = toolchain.new_directory() / "program.c"
+    source.write_text(code)
+    program = toolchain.build(source, source.with_suffix(""))
+    return subprocess.run([program], capture_output=True, text=True, timeout=60, env=toolchain.environment())
+
+
+def test_server_limit():
+    """the 65th server of a process is refused, and destroying one makes room"""
+    done = run_program(
+        """
+#include <mews/mews.h>
+
+int main(void) {
+    mews_server *servers[64], *more = NULL;
+    for (int i = 0; i < 64; i++) {
+        if (mews_server_create(NULL, &servers[i]) != MEWS_OK) return 1;
+    }
+    if (mews_server_create(NULL, &more) != MEWS_E_LIMIT || more != NULL) return 2;
+    mews_server_destroy(servers[0]);
+    if (mews_server_create(NULL, &servers[0]) != MEWS_OK) return 3;
+    for (int i = 0; i < 64; i++) mews_server_destroy(servers[i]);
+    return 0;
+}
+"""
+    )
+    assert done.returncode == 0, done
+
+
+def test_start_without_descriptors():
+    """a start that runs out of descriptors fails, and the server is destroyed at once, without a leak"""
+    done = run_program(
+        """
+#include <mews/mews.h>
+#include <stdio.h>
+#include <sys/resource.h>
+#include <time.h>
+#include <unistd.h>
+
+static struct rlimit all;
+
+static int first_free_descriptor(void) {
+    int descriptor = dup(0);
+    close(descriptor);
+    return descriptor;
+}
+
+/* Whether a server can be started with so many descriptors; -1 when it left one open. */
+static int starts_with(int descriptors) {
+    int before = first_free_descriptor();
+    struct rlimit few = {(rlim_t)(before + descriptors), all.rlim_max};
+    mews_server_options options = MEWS_SERVER_OPTIONS_INIT;
+    options.io_threads = 2;
+    mews_server *server = NULL;
+    setrlimit(RLIMIT_NOFILE, &few);
+    int starts = mews_server_create(&options, &server) == MEWS_OK &&
+                 mews_server_listen(server, "http://127.0.0.1:0", NULL) == MEWS_OK &&
+                 mews_server_start(server) == MEWS_OK;
+    mews_server_destroy(server);
+    setrlimit(RLIMIT_NOFILE, &all);
+    return first_free_descriptor() == before ? starts : -1;
+}
+
+int main(void) {
+    getrlimit(RLIMIT_NOFILE, &all);
+    time_t start = time(NULL);
+    int descriptors = 0, starts;
+    while ((starts = starts_with(descriptors)) == 0 && descriptors < 100) descriptors++;
+    printf("%d %d %d", starts, descriptors > 3, time(NULL) - start < 10);
+    return 0;
+}
+"""
+    )
+    assert done.returncode == 0 and done.stdout == "1 1 1", done
+
+
+def test_text_that_is_not_utf8():
+    """methods and patterns that are not UTF-8 are refused, not changed"""
+    done = run_program(
+        """
+#include <mews/mews.h>
+
+static mews_result answer(mews_exchange *exchange, void *state) {
+    (void)state;
+    return mews_respond(exchange, 200, NULL, NULL, 0);
+}
+
+int main(void) {
+    mews_server *server = NULL;
+    if (mews_server_create(NULL, &server) != MEWS_OK) return 1;
+    if (mews_server_route(server, "GET", "/\\xff", answer, NULL) != MEWS_E_INVALID_ARGUMENT) return 2;
+    if (mews_server_route(server, "\\xff", "/", answer, NULL) != MEWS_E_INVALID_ARGUMENT) return 3;
+    if (mews_server_listen(server, "http://\\xff:1", NULL) != MEWS_E_INVALID_ARGUMENT) return 4;
+    mews_server_destroy(server);
+    return 0;
+}
+"""
+    )
+    assert done.returncode == 0, done
+
+
+def test_stop_before_start():
+    """a stop that was asked for before the start is not lost"""
+    done = run_program(
+        """
+#include <mews/mews.h>
+
+int main(void) {
+    mews_server *server = NULL;
+    if (mews_server_create(NULL, &server) != MEWS_OK) return 1;
+    if (mews_server_listen(server, "http://127.0.0.1:0", NULL) != MEWS_OK) return 2;
+    if (mews_server_stop(server) != MEWS_OK || mews_server_stop(server) != MEWS_OK) return 3;
+    if (mews_server_run(server) != MEWS_OK) return 4;
+    mews_server_destroy(server);
+    return 0;
+}
+"""
+    )
+    assert done.returncode == 0, done

@@ -4,6 +4,7 @@ import os
 import re
 import signal
 import socket
+import subprocess
 import time
 
 import host
@@ -222,3 +223,50 @@ def test_many_stops():
             server.stop()
             for connection in connections:
                 connection.socket.close()
+
+
+def start_with_errors_to(descriptor, directory):
+    """A host whose standard error is a descriptor of this process, or closed; answers its process and its port."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    process = subprocess.Popen(
+        [host.MEWS, "run", directory, "--listen", f"http://127.0.0.1:{port}"],
+        stdin=subprocess.DEVNULL,
+        stderr=descriptor,
+        preexec_fn=None if descriptor is not None else lambda: os.close(2),
+    )
+    wait_until(lambda: not refuses_connections(port), "the host listens")
+    return process, port
+
+
+def test_closed_standard_error():
+    """with the standard error closed, no socket takes its place"""
+    process, port = start_with_errors_to(None, SAMPLE_PLUGINS)
+    try:
+        assert wire.text(port, "/plaintext") == "Hello, World!"
+        for pid in (process.pid, *host.children_of(process.pid)):
+            assert os.readlink(f"/proc/{pid}/fd/2") == "/dev/null"
+    finally:
+        process.send_signal(signal.SIGINT)
+        assert process.wait(host.TIMEOUT) == 0
+
+
+def test_unread_log():
+    """a log that nobody reads holds nothing up: lines are dropped, and the next that is read says how many"""
+    reader, writer = os.pipe()
+    process, port = start_with_errors_to(writer, toolchain.probe_plugins())
+    os.close(writer)
+    try:
+        with wire.Connection(port) as connection:
+            for _ in range(2000):
+                assert connection.get("/inline/silent").status == 500
+            os.set_blocking(reader, False)
+            while len(os.read(reader, 1 << 20)) == 1 << 20:
+                pass
+            assert connection.get("/inline/silent").status == 500
+        wait_until(lambda: b"lines of the log were dropped" in os.read(reader, 1 << 20), "the log says what is missing")
+    finally:
+        process.send_signal(signal.SIGINT)
+        assert process.wait(host.TIMEOUT) == 0
+        os.close(reader)

@@ -89,7 +89,7 @@ struct RandomScriptTests {
         }
         server.runWorkers()
         let received = client.receiveBytes()
-        #expect(received == script.responses, "script \(number) of seed \(seed)")
+        expectBytes(received, script.responses, "script \(number) of seed \(seed)")
         #expect(client.state == (script.isClosed ? .lingering : .open), "script \(number) of seed \(seed)")
         client.disconnect()
         guard received == script.responses else { break }

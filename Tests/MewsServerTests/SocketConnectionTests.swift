@@ -15,10 +15,10 @@ struct SocketConnectionTests {
       for size in [1, 3_000, 200_000] {
         let response = ExpectedResponse(pattern(size)).bytes
         #expect(client.send(post("/inline", pattern(size))))
-        #expect(client.receive(response.count) == response)
+        expectBytes(client.receive(response.count), response)
         #expect(client.send(post("/worker", pattern(size))))
         #expect(server.runPasses { server.runHandlersOfWorkers() == 1 })
-        #expect(client.receive(response.count) == response)
+        expectBytes(client.receive(response.count), response)
       }
     }
   }
@@ -41,7 +41,7 @@ struct SocketConnectionTests {
       }
       #expect(isComplete)
       #expect(blockedCount > 1)
-      #expect(client.received == response + response)
+      expectBytes(client.received, response + response)
       #expect(server.runPasses { lent.releaseCount == (isLent ? 2 : 0) })
     }
   }
@@ -169,12 +169,31 @@ struct SocketConnectionTests {
       let expected = String(repeating: ok("500"), count: count)
       let isComplete = server.runPasses {
         sent += client.send(requests[sent...])
-        server.runHandlersOfWorkers()
+        server.runWorkers()
         client.read()
         return client.received.count >= expected.utf8.count
       }
       #expect(isComplete)
-      #expect(client.received == Array(expected.utf8))
+      expectBytes(client.received, Array(expected.utf8))
+    }
+  }
+
+  @Test("A request that has reached the kernel when the server begins to drain is answered")
+  func drainAnswers() throws {
+    try withServer { server in
+      server.handle("GET", "/") { $0.respond("hello") }
+      let client = try LoopbackClient(to: server)
+      let idle = try LoopbackClient(to: server)
+      let request = Array(get("/").utf8)
+      #expect(client.send(request[...]) == request.count)
+      // Before a pass has told the connection of it.
+      server.onIOThread { IOContext.drain(server.context) }
+      let expected = okAndClose("hello")
+      #expect(client.receive(expected.utf8.count) == Array(expected.utf8))
+      client.disconnect()
+      #expect(server.runPasses { server.hasStopped })
+      idle.read()
+      #expect(idle.isAtEnd)
     }
   }
 

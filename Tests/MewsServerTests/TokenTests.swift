@@ -158,6 +158,26 @@ struct TokenTests {
     }
   }
 
+  @Test("A body by reference is released when the client has left, although a token is still held")
+  func lentBodyWithToken() throws {
+    try withServer { server in
+      let lent = LentBytes(pattern(10_000))
+      var taken: ExchangeToken?
+      server.handle("GET", "/", on: MEWS_EXECUTION_WORKER) { exchange in
+        taken = exchange.retain()
+        return exchange.respond(lending: lent)
+      }
+      let client = server.connect()
+      client.send(get("/"))
+      client.disconnect()
+      server.runWorkers()
+      #expect(lent.releaseCount == 1)
+      #expect(taken?.release() == mews_result(MEWS_OK))
+      server.runPasses()
+      #expect(lent.releaseCount == 1)
+    }
+  }
+
   @Test("A token of a server that is gone is gone, and so is a number that never was one")
   func serverGone() throws {
     var taken: ExchangeToken?

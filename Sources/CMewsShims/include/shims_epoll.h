@@ -6,6 +6,7 @@
 #include <stdint.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 static const uint32_t SHIM_EPOLL_READABLE = EPOLLIN;
@@ -33,13 +34,14 @@ SHIM_NO_LOCKS static inline int32_t shim_epoll_delete(int32_t poll, int32_t desc
 
 /*
  * Waits at most timeout milliseconds (negative: for ever) and returns the number of events. A signal is no reason to
- * return.
+ * return. By its number, and so no cancellation point (shims_socket.h says why); newer architectures have epoll_pwait
+ * only.
  */
 SHIM_NO_LOCKS static inline int32_t shim_epoll_wait(int32_t poll, struct epoll_event *_Nonnull events, int32_t capacity,
                                                     int32_t timeout) {
     int32_t count;
     do {
-        count = epoll_wait(poll, events, capacity, timeout);
+        count = (int32_t)syscall(SYS_epoll_pwait, poll, events, capacity, timeout, NULL, (size_t)0);
     } while (count < 0 && errno == EINTR);
     return count < 0 ? -errno : count;
 }

@@ -25,4 +25,10 @@ int32_t shim_reap(int32_t process, int32_t *_Nonnull status);
 static inline int32_t shim_exit_code(int32_t status) { return (status & 0x7f) == 0 ? (status >> 8) & 0xff : -1; }
 static inline int32_t shim_exit_signal(int32_t status) { return status & 0x7f; }
 
+/*
+ * Sees to it that descriptors 0, 1 and 2 are taken: otherwise the next socket could become the standard error. One that
+ * was closed stays useless, so that who writes to it is told.
+ */
+void shim_occupy_standard_streams(void);
+
 #endif

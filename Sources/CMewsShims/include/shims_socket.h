@@ -8,6 +8,7 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
@@ -16,10 +17,15 @@ static inline void *_Nullable shim_reallocate(void *_Nullable memory, intptr_t s
     return realloc(memory, (size_t)size);
 }
 
+/*
+ * recv, send and epoll_wait are called by their numbers. The C library's functions are cancellation points, which in a
+ * process with threads costs two atomic exchanges a call, and no thread of the runtime is ever cancelled.
+ */
+
 /* Receives at most count bytes: the number of bytes, 0 at the end, or the negative errno. EINTR is retried. */
 SHIM_NO_LOCKS static inline intptr_t shim_receive(int32_t descriptor, void *_Nonnull bytes, intptr_t count) {
     for (;;) {
-        ssize_t received = recv(descriptor, bytes, (size_t)count, MSG_DONTWAIT);
+        long received = syscall(SYS_recvfrom, descriptor, bytes, count, MSG_DONTWAIT, NULL, NULL);
         if (received >= 0) return received;
         if (errno != EINTR) return -errno;
     }
@@ -29,12 +35,13 @@ SHIM_NO_LOCKS static inline intptr_t shim_receive(int32_t descriptor, void *_Non
 SHIM_NO_LOCKS static inline intptr_t shim_send(
     int32_t descriptor, const struct iovec *_Nonnull pieces, int32_t count) {
     for (;;) {
-        ssize_t sent;
+        long sent;
         if (count == 1) {
-            sent = send(descriptor, pieces->iov_base, pieces->iov_len, MSG_DONTWAIT | MSG_NOSIGNAL);
+            sent = syscall(
+                SYS_sendto, descriptor, pieces->iov_base, pieces->iov_len, MSG_DONTWAIT | MSG_NOSIGNAL, NULL, 0L);
         } else {
             struct msghdr message = {.msg_iov = (struct iovec *)pieces, .msg_iovlen = (size_t)count};
-            sent = sendmsg(descriptor, &message, MSG_DONTWAIT | MSG_NOSIGNAL);
+            sent = syscall(SYS_sendmsg, descriptor, &message, MSG_DONTWAIT | MSG_NOSIGNAL);
         }
         if (sent >= 0) return sent;
         if (errno != EINTR) return -errno;

@@ -10,8 +10,12 @@
 #include <time.h>
 #include <unistd.h>
 
-/* What a thread of the runtime is to the runtime: set by the thread itself. */
-extern __thread void *_Nullable shim_thread_context_;
+/*
+ * What a thread of the runtime is to the runtime: set by the thread itself. It is looked at twice a request, so it lies
+ * at a fixed distance from the thread pointer and is found without a call; the C library keeps room there for libraries
+ * that are loaded late.
+ */
+extern __thread void *_Nullable shim_thread_context_ __attribute__((tls_model("initial-exec")));
 
 SHIM_NO_LOCKS static inline void *_Nullable shim_thread_context(void) { return shim_thread_context_; }
 SHIM_NO_LOCKS static inline void shim_set_thread_context(void *_Nullable context) { shim_thread_context_ = context; }

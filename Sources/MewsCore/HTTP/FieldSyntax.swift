@@ -26,7 +26,23 @@ public enum FieldSyntax {
   /// one. White space at the ends passes; recipients strip it.
   @_noLocks
   public static func isFieldValue(_ bytes: UnsafePointer<UInt8>, _ count: Int) -> Bool {
-    count >= 0 && ByteScanner.endOfFieldValue(bytes, from: 0, end: count) == count
+    // Media types and most other values are that short.
+    if count >= 8 && count <= 16 && isPlain(bytes.word64(at: 0)) && isPlain(bytes.word64(at: count &- 8)) {
+      return true
+    }
+    return count >= 0 && ByteScanner.endOfFieldValue(bytes, from: 0, end: count) == count
+  }
+
+  /// Whether none of eight bytes is a control character; HTAB counts as one here, though it may stand in a value.
+  @_noLocks @inline(__always)
+  private static func isPlain(_ word: UInt64) -> Bool {
+    let ones: UInt64 = 0x0101_0101_0101_0101
+    let tops: UInt64 = 0x8080_8080_8080_8080
+    // Subtracting borrows into the top bit of a byte that is smaller than what is taken from it.
+    let below0x20 = (word &- ones &* 0x20) & ~word
+    let notDelete = word ^ ones &* 0x7f
+    let isDelete = (notDelete &- ones) & ~notDelete
+    return (below0x20 | isDelete) & tops == 0
   }
 
   /// Whether only the server may set this response field, since it frames the message or describes the server:

@@ -25,6 +25,9 @@ extension RequestParser {
   private mutating func parseMethod(
     _ base: UnsafePointer<UInt8>, _ count: Int, _ head: UnsafeMutablePointer<RequestHead>
   ) -> Step {
+    if position == start && count &- start >= 4 && limits.method >= 3 && (base + start).equalsExactly("GET ") {
+      return endMethod(.get, length: 3, head)
+    }
     if position == start {
       // Servers should skip an empty line that a client sent after the last body (RFC 9112, 2.2); more than two are an
       // attack.
@@ -43,11 +46,17 @@ extension RequestParser {
     if position == end { return end == limit ? fail(.methodTooLong) : .incomplete }
     if base[position] != ASCII.space || position == start { return fail(.invalidMethod) }
     let length = position &- start
+    return endMethod(Self.recognizeMethod(base + start, length), length: length, head)
+  }
+
+  /// The method is read, and the space after it.
+  @_noLocks @inline(__always)
+  private mutating func endMethod(_ method: Method, length: Int, _ head: UnsafeMutablePointer<RequestHead>) -> Step {
     head.pointee.methodOffset = UInt32(truncatingIfNeeded: start)
     head.pointee.methodLength = UInt32(truncatingIfNeeded: length)
-    head.pointee.method = Self.recognizeMethod(base + start, length)
+    head.pointee.method = method
     sectionStart = start
-    beginElement(.target, at: position &+ 1)
+    beginElement(.target, at: start &+ length &+ 1)
     return .done
   }
 

@@ -19,11 +19,18 @@ public enum ResponseWriter {
   /// - Parameters:
   ///   - status: 100 to 999; anything else is written as 500.
   ///   - output: has room for `maximumStatusLine` bytes.
-  @_noLocks
+  @_noLocks @inlinable @inline(__always)
   public static func writeStatusLine(_ status: Int, to output: UnsafeMutablePointer<UInt8>) -> Int {
+    // A literal that is known here is two stores, and nearly all responses have this one.
+    if status == 200 { return writeText("HTTP/1.1 200 OK\r\n", to: output) }
+    return writeOtherStatusLine(status, to: output)
+  }
+
+  @_noLocks @usableFromInline @inline(never)
+  static func writeOtherStatusLine(_ status: Int, to output: UnsafeMutablePointer<UInt8>) -> Int {
     let text = StatusLine.text(status)
     if text.utf8CodeUnitCount != 0 { return writeText(text, to: output) }
-    if status < 100 || status > 999 { return writeStatusLine(500, to: output) }
+    if status < 100 || status > 999 { return writeOtherStatusLine(500, to: output) }
     var length = writeText("HTTP/1.1 ", to: output)
     length &+= writeDecimal(UInt64(truncatingIfNeeded: status), to: output + length)
     return length &+ writeText(" \r\n", to: output + length)

@@ -4,7 +4,6 @@ enum StatusLine {
   @_noLocks
   static func text(_ status: Int) -> StaticString {
     switch status {
-    case 200: "HTTP/1.1 200 OK\r\n"
     case 100..<300: successText(status)
     case 300..<400: redirectionText(status)
     case 400..<500: clientErrorText(status)

@@ -69,7 +69,7 @@ public struct TimerWheel {
   public func advance(to now: UInt64) {
     guard now >= state.pointee.now else { return }
     state.pointee.earliest = now &+ 1
-    while let timer = state.pointee.takeDue(at: now) {
+    while let timer = WheelState.takeDue(state, at: now) {
       // Every access to the state is one of its own: the action may come back to the wheel.
       if let action = timer.pointee.action {
         _unsafePerformance { action(timer) }
@@ -80,7 +80,7 @@ public struct TimerWheel {
   /// When `advance` has something to do next, at the latest: the earliest deadline, or an earlier time at which timers
   /// have to move down a level. Nil when no timer is started.
   public var nextDeadline: UInt64? {
-    @_noLocks get { state.pointee.nextList()?.time }
+    @_noLocks get { WheelState.nextList(state)?.time }
   }
 
   /// The number of timers that are started.
@@ -146,14 +146,23 @@ extension WheelState {
 
   /// The list that the time reaches first, and when. Lower levels come first: all of their lists lie before the next
   /// digit of the level above.
+  ///
+  /// By pointer, like `takeDue`: a borrowed `self` would be copied for each call, all 6 KB of it.
   @_noLocks
-  func nextList() -> (list: Int, time: UInt64)? {
-    if lists[Self.dueList] != nil { return (Self.dueList, now) }
-    for level in 0..<Self.levels where occupied[level] != 0 {
-      let digit = occupied[level].trailingZeroBitCount
-      let shift = UInt64(level) &* Self.digitBits
-      let digitsAbove = (now >> (shift &+ Self.digitBits)) << (shift &+ Self.digitBits)
-      return (level &* Self.listsPerLevel &+ digit, digitsAbove | UInt64(digit) << shift)
+  static func nextList(_ state: UnsafeMutablePointer<WheelState>) -> (list: Int, time: UInt64)? {
+    guard state.pointee.count > 0 else { return nil }
+    let now = state.pointee.now
+    if state.pointee.lists[dueList] != nil { return (dueList, now) }
+    var level = 0
+    while level < levels {
+      let occupied = state.pointee.occupied[level]
+      if occupied != 0 {
+        let digit = occupied.trailingZeroBitCount
+        let shift = UInt64(level) &* digitBits
+        let digitsAbove = (now >> (shift &+ digitBits)) << (shift &+ digitBits)
+        return (level &* listsPerLevel &+ digit, digitsAbove | UInt64(digit) << shift)
+      }
+      level &+= 1
     }
     return nil
   }
@@ -161,20 +170,20 @@ extension WheelState {
   /// Stops and returns a timer that is due, moving the time to its deadline; nil, with the time at `limit`, when no
   /// other is.
   @_noLocks
-  mutating func takeDue(at limit: UInt64) -> TimerPointer? {
+  static func takeDue(_ state: UnsafeMutablePointer<WheelState>, at limit: UInt64) -> TimerPointer? {
     while true {
-      if let timer = lists[Self.dueList] {
-        remove(timer)
+      if let timer = state.pointee.lists[dueList] {
+        state.pointee.remove(timer)
         return timer
       }
-      guard let (list, time) = nextList(), time <= limit else {
-        now = limit
+      guard let (list, time) = nextList(state), time <= limit else {
+        state.pointee.now = limit
         return nil
       }
-      now = time
-      while let timer = lists[list] {
-        remove(timer)
-        insert(timer)
+      state.pointee.now = time
+      while let timer = state.pointee.lists[list] {
+        state.pointee.remove(timer)
+        state.pointee.insert(timer)
       }
     }
   }

@@ -10,6 +10,7 @@ public enum CommandMain {
   ///
   /// - Returns: the exit status: 0, 1 for what went wrong, 2 for wrong arguments.
   public static func run(_ arguments: [String]) -> Int32 {
+    shim_occupy_standard_streams()
     do throws(UsageError) {
       switch try MewsCommand(parsing: arguments.dropFirst()) {
       case .run(let options): return run(options)

@@ -33,7 +33,10 @@ struct WorkerMain {
       return fail(error.description)
     }
     for socket in sockets { host.server.add(socket) }
-    guard loadPlugins(host) else { return 1 }
+    guard loadPlugins(host) else {
+      _ = host.destroy()
+      return 1
+    }
     StopWatcher.start(host: host, signals: signals, control: control)
     do throws(SystemError) {
       try host.start()

@@ -45,6 +45,13 @@ extension Plugin {
     host.lastError = text
   }
 
+  /// Frees the routes. No router and no request knows them any more.
+  func discardRoutes() {
+    for route in routes { route.route.pointee.freeParameterNames() }
+    for route in routes { route.route.deallocate() }
+    routes = []
+  }
+
   /// Hands what `start` stored to the routes that take the plugin's state.
   func adoptState() {
     for route in routes where route.usesPluginState { route.route.pointee.state = state.pointee }
@@ -52,7 +59,7 @@ extension Plugin {
 }
 
 extension Route {
-  /// Copies the names for as long as the process lives, as routes do.
+  /// Copies the names, to be freed with `freeParameterNames`.
   mutating func setParameterNames(_ names: [String]) {
     guard !names.isEmpty else { return }
     let places = UnsafeMutablePointer<ParameterName>.allocate(capacity: names.count)
@@ -63,5 +70,13 @@ extension Route {
     }
     parameterNames = UnsafePointer(places)
     parameterCount = names.count
+  }
+
+  mutating func freeParameterNames() {
+    guard let names = parameterNames else { return }
+    for index in 0..<parameterCount { names[index].bytes.deallocate() }
+    names.deallocate()
+    parameterNames = nil
+    parameterCount = 0
   }
 }

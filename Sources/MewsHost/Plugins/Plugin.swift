@@ -54,7 +54,10 @@ public final class Plugin: @unchecked Sendable {
     state.initialize(to: nil)
   }
 
-  deinit { state.deallocate() }
+  deinit {
+    discardRoutes()
+    state.deallocate()
+  }
 
   /// The pointer that the C interface hands out. Valid as long as the host.
   public var handle: OpaquePointer { OpaquePointer(Unmanaged.passUnretained(self).toOpaque()) }

@@ -91,7 +91,7 @@ extension Host {
 
   private func refuse(_ plugin: Plugin, _ error: PluginLoadError) -> PluginLoadError {
     plugin.phase = .stopped
-    plugin.routes = []
+    plugin.discardRoutes()
     plugins.removeAll { $0 === plugin }
     refusedPlugins.append(plugin)
     return error

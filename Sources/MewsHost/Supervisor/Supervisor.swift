@@ -84,7 +84,9 @@ struct Supervisor {
     self.worker = nil
     if isStopping || !worker.isReady {
       if case .signal = end { log.write(Int(MEWS_LEVEL_ERROR), "worker process 0 \(end)") }
-      return end.exitStatus
+      guard !isStopping, end.exitStatus == 0 else { return end.exitStatus }
+      log.write(Int(MEWS_LEVEL_ERROR), "worker process 0 \(end) before it served (does a plugin call exit?)")
+      return 1
     }
     if IOThread.clock - worker.startedAt > Self.healthyMilliseconds { pause = Self.pauseMilliseconds }
     log.write(Int(MEWS_LEVEL_ERROR), "worker process 0 (\(worker.process)) \(end); starting another in \(pause) ms")

@@ -64,13 +64,20 @@ enum ExchangeDirectory {
     return chunk
   }
 
-  /// Takes a chunk back; its exchanges are over, and tokens of them answer that they are gone.
-  static func returnChunk(_ chunk: ExchangePointer) {
+  /// Takes the exchanges of a chunk from their I/O thread: they are over, tokens of them answer that they are gone, and
+  /// none is sent home any more.
+  static func disown(_ chunk: ExchangePointer) {
     pthread_mutex_lock(lock)
     for index in 0..<chunkCount {
       Exchange.retire(chunk + index)
       chunk[index].context = nil
     }
+    pthread_mutex_unlock(lock)
+  }
+
+  /// Takes a chunk that was disowned back, for other servers.
+  static func returnChunk(_ chunk: ExchangePointer) {
+    pthread_mutex_lock(lock)
     chunk.pointee.next = free
     free = chunk
     pthread_mutex_unlock(lock)

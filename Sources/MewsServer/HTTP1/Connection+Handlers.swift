@@ -69,7 +69,8 @@ extension Connection {
     exchange.pointee.resources = context.pointee.resources
     guard let connection = exchange.pointee.connection else { return IOContext.endClaim(exchange, context) }
     guard connection.pointee.phase == .running else {
-      // The client left while the handler ran.
+      // The client left while the handler ran. Its response goes now, also when a token keeps the exchange.
+      exchange.pointee.response.reset(to: context.pointee.cache)
       connection.pointee.exchange = nil
       pinIfRetained(exchange, connection)
       IOContext.endExchange(exchange, context)

@@ -102,7 +102,6 @@ extension Connection {
       guard let exchange = IOContext.rentExchange(context) else { return shed(connection) }
       exchange.pointee.connection = connection
       connection.pointee.exchange = exchange
-      connection.pointee.parser.reset()
     }
     guard let exchange = connection.pointee.exchange else { return false }
     if connection.pointee.input.first.count != count {
@@ -217,7 +216,7 @@ extension Connection {
   @_noLocks
   private static func readBodyChunked(_ connection: ConnectionPointer) -> Bool {
     guard let exchange = connection.pointee.exchange else { return false }
-    let limit = Int(truncatingIfNeeded: connection.pointee.context.pointee.limits.bodyBytes)
+    let limit = Int(clamping: min(connection.pointee.context.pointee.limits.bodyBytes, .max &- 1))
     while true {
       let piece = connection.pointee.input.first
       guard let source = piece.baseAddress?.assumingMemoryBound(to: UInt8.self) else { return false }

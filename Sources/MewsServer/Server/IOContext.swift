@@ -86,12 +86,17 @@ public struct IOContext {
     @_noLocks @inline(__always) get { shim_load_relaxed(draining) != 0 }
   }
 
-  /// Frees what the context owns. Its thread has ended.
+  /// Frees what the context owns, its thread included, which has ended.
   public mutating func destroy() {
-    for chunk in belongings.takeUnretainedValue().chunks {
+    let chunks = belongings.takeUnretainedValue().chunks
+    for chunk in chunks {
       for index in 0..<ExchangeDirectory.chunkCount { Exchange.reset(chunk + index) }
-      ExchangeDirectory.returnChunk(chunk)
+      ExchangeDirectory.disown(chunk)
     }
+    // Tokens that were released late have sent exchanges to the thread: they leave its mailbox before another server
+    // can get them.
+    thread.destroy()
+    for chunk in chunks { ExchangeDirectory.returnChunk(chunk) }
     freeExchanges = nil
     belongings.release()
     draining.deallocate()

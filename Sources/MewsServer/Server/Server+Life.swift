@@ -25,11 +25,7 @@ extension Server {
       isClean = false
     }
     for context in contexts { context.pointee.thread.join() }
-    // What was let in before is queued before the end of the workers, who therefore still run it.
-    workGate.close()
-    workers?.stop()
-    workers?.join()
-    port.close()
+    endWorkers()
     isJoined = true
     return isClean
   }
@@ -38,7 +34,6 @@ extension Server {
   public func destroy() {
     for context in contexts {
       context.pointee.destroy()
-      _ = context.pointee.thread.destroy()
       ThreadResources.destroy(context.pointee.resources)
       context.deinitialize(count: 1)
       context.deallocate()
@@ -49,6 +44,8 @@ extension Server {
     if !isStarted { for socket in sockets { close(socket.descriptor) } }
     workers?.destroy()
     port.destroy()
+    let misuses = pool.misuseCount
+    if misuses > 0 { log.write(Int(MEWS_LEVEL_ERROR), "memory blocks were used after their return: \(misuses) times") }
     let leaked = pool.destroy()
     if leaked > 0 { log.write(Int(MEWS_LEVEL_ERROR), "\(leaked) blocks of memory were never given back") }
     life.destroy()

@@ -41,7 +41,7 @@ public final class Server: @unchecked Sendable {
     self.options = options
     self.log = log
     guard let port = CompletionPort.create(concurrency: options.effectiveWorkers),
-      let pool = BlockPool.create(limit: options.limits.poolBytes)
+      let pool = BlockPool.create(limit: options.limits.poolBytes, debug: .fromEnvironment)
     else { throw SystemError(call: "malloc", code: ENOMEM) }
     self.port = port
     self.pool = pool
@@ -60,20 +60,41 @@ public final class Server: @unchecked Sendable {
   /// A descriptor that becomes readable when the last I/O thread has ended.
   public var endedDescriptor: Int32 { life.ended }
 
-  /// Starts the threads.
+  /// Starts the threads. After an error none of them runs, and the server can only be destroyed.
   public func start(_ application: Application) throws(SystemError) {
-    isStarted = true
-    for index in 0..<options.effectiveIOThreads { contexts.append(try makeContext(index, application)) }
-    life.adopt(contexts, sockets.map(\.descriptor))
-    try startWorkers()
-    for context in contexts {
-      life.threadWillStart()
-      let error = context.pointee.thread.start()
-      guard error == 0 else {
-        stop()
-        throw SystemError(call: "pthread_create", code: error)
+    var running = 0
+    do throws(SystemError) {
+      for index in 0..<options.effectiveIOThreads { contexts.append(try makeContext(index, application)) }
+      life.adopt(contexts, sockets.map(\.descriptor))
+      isStarted = true
+      try startWorkers()
+      for context in contexts {
+        let error = context.pointee.thread.start()
+        guard error == 0 else { throw SystemError(call: "pthread_create", code: error) }
+        running += 1
       }
+    } catch {
+      abandonStart(running)
+      throw error
     }
+  }
+
+  /// Ends the I/O threads that have started, which are the first ones, and the workers.
+  private func abandonStart(_ running: Int) {
+    stop()
+    life.abort()
+    for context in contexts[..<running] { context.pointee.thread.join() }
+    endWorkers()
+    isJoined = true
+  }
+
+  /// Has the workers finish what is queued, waits for them, and closes the port.
+  func endWorkers() {
+    // What was let in before is queued before the end of the workers, who therefore still run it.
+    workGate.close()
+    workers?.stop()
+    workers?.join()
+    port.close()
   }
 
   private func startWorkers() throws(SystemError) {
@@ -85,7 +106,10 @@ public final class Server: @unchecked Sendable {
       server: Unmanaged.passUnretained(self).toOpaque(), hooks: hooks)
     guard let pool else { throw SystemError(call: "malloc", code: ENOMEM) }
     let error = pool.start()
-    guard error == 0 else { throw SystemError(call: "pthread_create", code: error) }
+    guard error == 0 else {
+      pool.destroy()
+      throw SystemError(call: "pthread_create", code: error)
+    }
     workers = pool
   }
 
@@ -108,8 +132,15 @@ public final class Server: @unchecked Sendable {
     let hooks = ThreadHooks(
       start: { argument in Server.ioThreadDidStart(argument) }, exit: { argument in Server.ioThreadWillExit(argument) },
       context: UnsafeMutableRawPointer(context))
-    let thread = try IOThread.create(
-      index: UInt32(index), server: Unmanaged.passUnretained(self).toOpaque(), hooks: hooks)
+    let thread: IOThread
+    do throws(SystemError) {
+      thread = try IOThread.create(
+        index: UInt32(index), server: Unmanaged.passUnretained(self).toOpaque(), hooks: hooks)
+    } catch {
+      context.deallocate()
+      ThreadResources.destroy(resources)
+      throw error
+    }
     context.initialize(
       to: IOContext(
         resources: resources, thread: thread, port: port, application: application, limits: options.limits, log: log,

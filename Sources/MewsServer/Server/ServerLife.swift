@@ -1,26 +1,48 @@
 import CMewsShims
 import Glibc
 import MewsCore
+import Synchronization
 
 /// How a server is asked to stop, and how it says that it has: words and descriptors in memory of their own, so that a
 /// signal handler can use them.
 struct ServerLife {
-  struct State {
-    /// 1 once a stop was asked for. Atomic.
-    var stopRequested: UInt64 = 0
-    /// I/O threads that run. Atomic.
-    var running: UInt64 = 0
-    var contexts: UnsafeMutablePointer<IOContextPointer>?
-    var contextCount = 0
+  /// How far it is. It only grows.
+  private enum Phase {
+    static var setup: UInt8 { 0 }
+    /// The I/O threads are known.
+    static var started: UInt8 { 1 }
+    /// A stop was asked for.
+    static var stopping: UInt8 { 2 }
+  }
+
+  /// An I/O thread, with what is posted to it, once each.
+  fileprivate struct Member {
+    let thread: IOThread
+    let drainPacket: PacketPointer
+    let abortPacket: PacketPointer
+  }
+
+  struct State: ~Copyable {
+    fileprivate let phase = Atomic<UInt8>(Phase.setup)
+    /// I/O threads that have not ended.
+    fileprivate let running = Atomic<Int>(0)
+    /// I/O threads that have let go of the listening sockets.
+    fileprivate let doneListening = Atomic<Int>(0)
+    /// Written before the phase says that they are known.
+    fileprivate var members: UnsafeMutablePointer<Member>?
+    fileprivate var memberCount = 0
     /// The listening sockets, closed when the last I/O thread has let go of them.
-    var sockets: UnsafeMutablePointer<Int32>?
-    var socketCount = 0
-    /// I/O threads that have let go of them. Atomic.
-    var doneListening: UInt64 = 0
+    fileprivate var sockets: UnsafeMutablePointer<Int32>?
+    fileprivate var socketCount = 0
     /// Readable once a stop was asked for.
-    var stopping: Int32
+    fileprivate let stopping: Int32
     /// Readable once the last I/O thread has ended.
-    var ended: Int32
+    fileprivate let ended: Int32
+
+    fileprivate init(stopping: Int32, ended: Int32) {
+      self.stopping = stopping
+      self.ended = ended
+    }
   }
 
   let state: UnsafeMutablePointer<State>
@@ -46,27 +68,40 @@ struct ServerLife {
     close(state.pointee.stopping)
     close(state.pointee.ended)
     closeSockets()
-    state.pointee.contexts?.deallocate()
+    state.pointee.members?.deallocate()
     state.pointee.sockets?.deallocate()
+    state.deinitialize(count: 1)
     state.deallocate()
   }
 
-  /// Tells it of the I/O threads and the listening sockets, before the threads start.
+  /// Tells it of the I/O threads and the listening sockets, before the threads start. Asks the threads to drain when a
+  /// stop was asked for already.
   func adopt(_ contexts: [IOContextPointer], _ sockets: [Int32]) {
     let descriptors = UnsafeMutablePointer<Int32>.allocate(capacity: max(1, sockets.count))
     for (index, descriptor) in sockets.enumerated() { (descriptors + index).initialize(to: descriptor) }
     state.pointee.sockets = descriptors
     state.pointee.socketCount = sockets.count
-    let list = UnsafeMutablePointer<IOContextPointer>.allocate(capacity: max(1, contexts.count))
-    for (index, context) in contexts.enumerated() { (list + index).initialize(to: context) }
-    state.pointee.contexts = list
-    state.pointee.contextCount = contexts.count
+    let members = UnsafeMutablePointer<Member>.allocate(capacity: max(1, contexts.count))
+    for (index, context) in contexts.enumerated() {
+      (members + index).initialize(
+        to: Member(
+          thread: context.pointee.thread,
+          drainPacket: withUnsafeMutablePointer(to: &context.pointee.drainPacket) { $0 },
+          abortPacket: withUnsafeMutablePointer(to: &context.pointee.abortPacket) { $0 }))
+    }
+    state.pointee.members = members
+    state.pointee.memberCount = contexts.count
+    state.pointee.running.store(contexts.count, ordering: .relaxed)
+    let isFirst = state.pointee.phase.compareExchange(
+      expected: Phase.setup, desired: Phase.started, ordering: .acquiringAndReleasing
+    ).exchanged
+    if !isFirst { drain() }
   }
 
   /// The last I/O thread closes the sockets, so that clients are refused and not left waiting.
   static func threadDidCloseListeners(_ state: UnsafeMutablePointer<State>) {
-    let done = withUnsafeMutablePointer(to: &state.pointee.doneListening) { shim_add($0, 1) }
-    if done == UInt64(state.pointee.contextCount) { ServerLife(state: state).closeSockets() }
+    let done = state.pointee.doneListening.wrappingAdd(1, ordering: .acquiringAndReleasing).newValue
+    if done == state.pointee.memberCount { ServerLife(state: state).closeSockets() }
   }
 
   private func closeSockets() {
@@ -74,33 +109,33 @@ struct ServerLife {
     state.pointee.socketCount = 0
   }
 
-  func threadWillStart() { _ = withUnsafeMutablePointer(to: &state.pointee.running) { shim_add($0, 1) } }
-
   static func threadDidEnd(_ state: UnsafeMutablePointer<State>) {
-    if withUnsafeMutablePointer(to: &state.pointee.running, { shim_add($0, .max) }) == 0 {
+    if state.pointee.running.wrappingSubtract(1, ordering: .acquiringAndReleasing).newValue == 0 {
       shim_eventfd_signal(state.pointee.ended)
     }
   }
 
-  /// Asks every I/O thread to drain. The first call counts. Any thread, and a signal handler: it only exchanges words,
-  /// pushes packets that are there already, and writes to descriptors.
+  /// Asks every I/O thread to drain; before the start, as soon as there are some. The first call counts. Any thread,
+  /// and a signal handler: it only exchanges words, pushes packets that are there already, and writes to descriptors.
   func requestStop() {
-    guard withUnsafeMutablePointer(to: &state.pointee.stopRequested, { shim_exchange($0, 1) }) == 0 else { return }
+    let before = state.pointee.phase.exchange(Phase.stopping, ordering: .acquiringAndReleasing)
+    guard before != Phase.stopping else { return }
     shim_eventfd_signal(state.pointee.stopping)
-    forEachContext { context in
-      context.pointee.thread.post(withUnsafeMutablePointer(to: &context.pointee.drainPacket) { $0 })
+    if before == Phase.started { drain() }
+  }
+
+  private func drain() {
+    for index in 0..<state.pointee.memberCount {
+      guard let member = state.pointee.members?[index] else { return }
+      member.thread.post(member.drainPacket)
     }
   }
 
-  /// Has every I/O thread close what it still has. Once.
+  /// Has every I/O thread close what it still has. Once, after the start.
   func abort() {
-    forEachContext { context in
-      context.pointee.thread.post(withUnsafeMutablePointer(to: &context.pointee.abortPacket) { $0 })
+    for index in 0..<state.pointee.memberCount {
+      guard let member = state.pointee.members?[index] else { return }
+      member.thread.post(member.abortPacket)
     }
-  }
-
-  private func forEachContext(_ body: (IOContextPointer) -> Void) {
-    guard let contexts = state.pointee.contexts else { return }
-    for index in 0..<state.pointee.contextCount { body(contexts[index]) }
   }
 }

@@ -1,3 +1,5 @@
+import Testing
+
 /// What a response on the wire looks like, at the time that the clock of these tests shows at first.
 struct ExpectedResponse {
   var status = "200 OK"
@@ -62,6 +64,18 @@ func chunked(_ body: [UInt8], by size: Int) -> [UInt8] {
     result += Array((String(chunk.count, radix: 16) + "\r\n").utf8) + chunk + Array("\r\n".utf8)
   }
   return result + Array("0\r\n\r\n".utf8)
+}
+
+/// Compares bytes. Unlike a comparison of arrays by the test library, a failure is told in a line, at once.
+func expectBytes(
+  _ received: [UInt8], _ expected: [UInt8], _ comment: Comment? = nil,
+  sourceLocation: SourceLocation = #_sourceLocation
+) {
+  guard received != expected else { return }
+  let position = zip(received, expected).enumerated().first { $1.0 != $1.1 }?.offset
+  let difference =
+    "\(received.count) bytes for \(expected.count), different from byte \(position.map(String.init) ?? "-")"
+  Issue.record("\(difference) \(comment?.description ?? "")", sourceLocation: sourceLocation)
 }
 
 /// Bytes in which every shift and every lost block shows.
