@@ -19,6 +19,10 @@ typedef struct mews_plugin mews_plugin;
  * A handler: answers one request. Respond exactly once, then return MEWS_OK. Returning an error, or returning without a
  * response, sends 500 to the client (if no response was given) and writes a line to the log.
  *
+ * A handler that has taken a token (mews_exchange_retain) may also return MEWS_PENDING without a response: the request
+ * then waits, without a thread, until mews_complete or mews_continue is called with the token; see "Completing later"
+ * below. After a response, MEWS_PENDING means MEWS_OK.
+ *
  * exchange  borrowed; valid until the handler returns.
  * state     what the route was registered with; for a plugin, what its start function stored.
  *
@@ -174,20 +178,101 @@ typedef uint64_t mews_token;
 
 /*
  * Takes a token: until it is released, the memory of the exchange (its arena and the bytes of the request) stays as it
- * is, even when the response is sent and the client is gone.
+ * is, even when the response is sent and the client is gone. With it, the exchange can be completed later.
  *
- * token  receives the token. MEWS_HANDED_OVER: release it with mews_token_release.
+ * token  receives the token. MEWS_HANDED_OVER: release it with mews_token_release, or spend it with mews_complete or
+ *        mews_continue.
  * Returns MEWS_OK; MEWS_E_INVALID_ARGUMENT; MEWS_E_LIMIT (65,535 tokens of one exchange); MEWS_E_GONE;
  *         MEWS_E_WRONG_THREAD.
  */
 MEWS_IN_HANDLER MEWS_MUST_CHECK mews_result mews_exchange_retain(
     mews_exchange *MEWS_REQUIRED exchange, mews_token *MEWS_REQUIRED token);
 
-/* Whether the exchange is still waiting for its response: MEWS_OK, or MEWS_E_GONE when it is over or was never one. */
+/*
+ * Whether somebody still waits for the response: MEWS_OK; or MEWS_E_GONE when the exchange is over, its client has left
+ * (a handler that takes long may ask this now and then), its server has cut it off, or there never was one.
+ */
 MEWS_ANY_THREAD mews_result mews_token_status(mews_token token);
 
-/* Releases a token. Returns MEWS_OK, or MEWS_E_GONE when the token was released already or never was one. */
+/*
+ * Releases a token. The release of an exchange's last token while the exchange is pending, and was neither completed nor
+ * continued, sends 500 to the client and writes a line to the log.
+ *
+ * Returns MEWS_OK, or MEWS_E_GONE when the token was released already or never was one.
+ */
 MEWS_ANY_THREAD mews_result mews_token_release(mews_token token);
+
+/* ---- Completing later ------------------------------------------------------------------------------------------- */
+
+/*
+ * A handler that cannot respond yet takes a token, hands it to whoever will know, and returns MEWS_PENDING. From then on
+ * the exchange costs memory, but no thread. Later, on any thread, one of the functions below is called with the token:
+ *
+ *   static mews_result report(mews_exchange *exchange, void *state) {
+ *       mews_token token;
+ *       mews_result result = mews_exchange_retain(exchange, &token);
+ *       if (result != MEWS_OK) return result;
+ *       if (!enqueue(state, token)) return mews_token_release(token), MEWS_E_LIMIT;
+ *       return MEWS_PENDING;
+ *   }
+ *
+ *   ... and on a thread of the plugin's: mews_complete(token, 200, "text/plain", text, length);
+ *
+ * - The first call counts; it may even come before the handler has returned, and is then held back until it has. If the
+ *   handler does not return MEWS_PENDING after all, its own outcome counts and a completion is dropped.
+ * - MEWS_OK and MEWS_E_GONE spend the token: it is released, and nothing is left to be done with it. After any other
+ *   answer it is still the caller's.
+ * - MEWS_E_GONE says that nobody waits any more: the exchange is over, the client has left, or the server has cut the
+ *   request off. What the caller prepared is the caller's to clean up, as after every error.
+ * - The client may also leave after MEWS_OK: then the response is dropped, as any response may be.
+ * - While the server stops, a pending exchange is a request in flight: the stop waits for it until the drain timeout, and
+ *   then cuts it off.
+ */
+
+/*
+ * Responds to a pending exchange, with a copy of a body. Fields that the handler added with mews_response_header before
+ * it returned are sent, too; for others there is mews_continue.
+ *
+ * token         spent by MEWS_OK and MEWS_E_GONE.
+ * status        200 to 599.
+ * content_type  ends in NUL; NULL sends no Content-Type. MEWS_COPIED.
+ * body          length bytes; may be NULL when length is 0. MEWS_COPIED.
+ * Returns MEWS_OK: this is the response. MEWS_E_GONE: nobody waits for one, or the token was spent or released already.
+ *         MEWS_E_WRONG_STATE: the exchange was completed or continued already. MEWS_E_INVALID_ARGUMENT;
+ *         MEWS_E_NO_MEMORY.
+ */
+MEWS_ANY_THREAD mews_result mews_complete(
+    mews_token token, uint32_t status, const char *MEWS_NULLABLE content_type, const void *MEWS_NULLABLE body,
+    size_t length);
+
+/*
+ * The same with a body that is sent from where it lies, without a copy.
+ *
+ * body     length bytes that must not change until release is called. MEWS_HANDED_OVER.
+ * release  called exactly once with context when the bytes are no longer needed, whatever this function answers: on a
+ *          thread of the server, or after an error on the caller's before this function returns. NULL for bytes that
+ *          live for ever.
+ * Results as for mews_complete.
+ */
+MEWS_ANY_THREAD mews_result mews_complete_reference(
+    mews_token token, uint32_t status, const char *MEWS_NULLABLE content_type, const void *MEWS_NULLABLE body,
+    size_t length, mews_release MEWS_NULLABLE release, void *MEWS_NULLABLE context);
+
+/*
+ * Has a worker go on with a pending exchange: it calls handler with the exchange, as a handler of a route is called, with
+ * the whole interface of this header. It may return MEWS_PENDING again, if a token is held: a fresh one, or another that
+ * was taken before.
+ *
+ * token    spent by MEWS_OK and MEWS_E_GONE.
+ * handler  called exactly once after MEWS_OK, never after an error. When the client leaves meanwhile it is called all the
+ *          same, and its response is dropped.
+ * state    given to the handler. MEWS_BORROWED until the handler has returned.
+ * Returns MEWS_OK; MEWS_E_GONE: nobody waits for a response, or the token was spent or released already.
+ *         MEWS_E_WRONG_STATE: the exchange was completed or continued already. MEWS_E_INVALID_ARGUMENT;
+ *         MEWS_E_NO_MEMORY.
+ */
+MEWS_ANY_THREAD mews_result mews_continue(
+    mews_token token, mews_handler MEWS_REQUIRED handler, void *MEWS_NULLABLE state);
 
 MEWS_END_DECLARATIONS
 

@@ -32,7 +32,10 @@ MEWS_BEGIN_DECLARATIONS
  */
 typedef mews_result (*mews_plugin_start)(mews_plugin *MEWS_NONNULL self, void *MEWS_NULLABLE *MEWS_NONNULL state);
 
-/* Called once after the last handler and timer has returned, when the host stops. Not called when start failed. */
+/*
+ * Called once after the last handler, timer and work callback has returned, when the host stops. Not called when start
+ * failed.
+ */
 typedef void (*mews_plugin_stop)(mews_plugin *MEWS_NONNULL self, void *MEWS_NULLABLE state);
 
 /*
@@ -211,6 +214,23 @@ MEWS_ANY_THREAD mews_result mews_timer_start(
  * cancelled.
  */
 MEWS_ANY_THREAD mews_result mews_timer_cancel(mews_plugin *MEWS_REQUIRED self, mews_timer timer);
+
+/* ---- Work ------------------------------------------------------------------------------------------------------- */
+
+/* Called once on a worker with what mews_work was given. It may block, as a handler may. */
+typedef void (*mews_work_callback)(mews_plugin *MEWS_NONNULL self, void *MEWS_NULLABLE context);
+
+/*
+ * Runs a callback on a worker: it queues behind the requests that wait for one. Called in start, the callback runs when
+ * the server serves; it does not run when the start fails.
+ *
+ * callback  called exactly once after MEWS_OK, before the plugin's stop; never after an error.
+ * context   given to the callback. MEWS_BORROWED until the callback has returned.
+ * Returns MEWS_OK; MEWS_E_INVALID_ARGUMENT; MEWS_E_NO_MEMORY; MEWS_E_GONE when the host has stopped: a stop that waits
+ *         for requests in flight still takes work, since they may need it.
+ */
+MEWS_ANY_THREAD mews_result mews_work(
+    mews_plugin *MEWS_REQUIRED self, mews_work_callback MEWS_REQUIRED callback, void *MEWS_NULLABLE context);
 
 MEWS_END_DECLARATIONS
 

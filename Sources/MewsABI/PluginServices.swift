@@ -75,6 +75,13 @@ import MewsServer
   return plugin.host.timers.cancel(timer)
 }
 
+@c @implementation public func mews_work(
+  _ self: OpaquePointer?, _ callback: mews_work_callback?, _ context: UnsafeMutableRawPointer?
+) -> mews_result {
+  guard let plugin = plugin(self), let callback else { return mews_result(MEWS_E_INVALID_ARGUMENT) }
+  return plugin.work(callback, context)
+}
+
 var defaultRouteOptions: mews_route_options {
   mews_route_options(
     struct_size: UInt32(MemoryLayout<mews_route_options>.size), execution: 0, state: nil, use_state: 0, reserved: 0)

@@ -45,7 +45,8 @@ extension CompletionPort {
 
   /// Queues a packet of the port's own memory. What is passed arrives bit for bit, zeros and nil included.
   public func post(
-    key: UInt, bytes: UInt, operation: UnsafeMutableRawPointer?, status: Int32 = 0
+    key: UInt, bytes: UInt, operation: UnsafeMutableRawPointer?, status: Int32 = 0,
+    action: (@convention(c) (PacketPointer) -> Void)? = nil
   ) -> PostResult {
     state.pointee.lock.lock()
     while state.pointee.queue.freePackets == nil && !state.pointee.queue.isClosed {
@@ -63,6 +64,7 @@ extension CompletionPort {
     packet.pointee.bytes = bytes
     packet.pointee.operation = operation
     packet.pointee.status = status
+    packet.pointee.action = action
     state.pointee.queue.append(first: packet, last: packet, count: 1)
     let claimed = state.pointee.queue.claimWaiters()
     state.pointee.lock.unlock()

@@ -12,7 +12,7 @@ public struct Connection {
     case bodyGathered
     /// The body of a request, in chunks.
     case bodyChunked
-    /// A worker runs the handler.
+    /// A worker runs the handler, or the handler left the response pending.
     case running
     /// The last response is being sent; input is thrown away.
     case closing

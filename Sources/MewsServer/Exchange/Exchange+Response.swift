@@ -49,6 +49,12 @@ extension Exchange {
   /// The room that status line, Date, Server, Connection, Content-Length and the blank line need at most.
   static var headBound: Int { @_noLocks @inline(__always) get { 320 } }
 
+  /// Whether a status and a body can be those of a response.
+  @_noLocks @inline(__always)
+  static func isResponse(_ status: UInt32, _ body: ResponseBody) -> Bool {
+    status >= 200 && status <= 599 && body.count >= 0 && (body.bytes != nil || body.count == 0)
+  }
+
   /// Gives the response: writes its head and its body into the output. A body by reference is released exactly once,
   /// whatever the result.
   @_noLocks
@@ -56,9 +62,7 @@ extension Exchange {
     _ exchange: ExchangePointer, status: UInt32, contentType: UnsafePointer<UInt8>?, contentTypeCount: Int,
     body: ResponseBody
   ) -> mews_result {
-    guard status >= 200, status <= 599, body.count >= 0, body.bytes != nil || body.count == 0 else {
-      return refuse(body, mews_result(-2))
-    }
+    guard isResponse(status, body) else { return refuse(body, mews_result(-2)) }
     guard exchange.pointee.status == 0, let output = exchange.pointee.output else {
       return refuse(body, mews_result(-6))
     }

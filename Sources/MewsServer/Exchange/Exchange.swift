@@ -13,7 +13,7 @@ public typealias ExchangePointer = UnsafeMutablePointer<Exchange>
 public struct Exchange {
   /// What the port hands to a worker, and what comes back through the I/O thread's mailbox.
   public var packet: Packet
-  /// Generation, open bit and number of tokens: see `ExchangeControl`. Atomic.
+  /// Generation, flags and number of tokens: see `ExchangeControl`. Atomic.
   public var control: UInt64
   /// The context of the thread that runs the handler now, as bits; 0 when none does. Atomic.
   public var handlerThread: UInt64
@@ -22,7 +22,7 @@ public struct Exchange {
   public var next: ExchangePointer?
 
   public var context: UnsafeMutablePointer<IOContext>?
-  /// Nil once the exchange only lives on for its tokens.
+  /// Nil once the exchange is over and only lives on for those who hold it.
   public var connection: UnsafeMutablePointer<Connection>?
   /// Memory and date of the thread that owns the exchange now.
   public var resources: ThreadResourcesPointer
@@ -54,6 +54,8 @@ public struct Exchange {
   public var status: UInt32
   /// Whether the connection can carry another request after this one.
   public var keepAlive: Bool
+  /// What completes the exchange after MEWS_PENDING: written by whoever set `claimedBit`, read once `readyBit` is set.
+  var completion: CompletionPointer?
 
   public var head: RequestHead
 }

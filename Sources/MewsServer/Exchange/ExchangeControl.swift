@@ -2,58 +2,42 @@ import CMews
 import CMewsShims
 import MewsCore
 
-/// The word that decides whether an exchange is open and who still holds it: generation in the upper half, then the
-/// open bit, then the number of tokens. A token is the same generation with the number of the slot.
+/// The word that decides whether an exchange is open, who still holds it and who goes on with it: generation in the
+/// upper half, then flags, then the number of tokens. A token is the same generation with the number of the slot.
+///
+/// A handler that returns MEWS_PENDING and the completion that takes its place may come in either order. The completion
+/// is *claimed* by one caller, becomes *ready* when it lies in the exchange, and the exchange is *parked* when the
+/// handler has left it. Whoever sets the second of ready and parked owns the exchange from then on, and delivers.
 enum ExchangeControl {
+  /// The request has not been finished. Its I/O thread holds the exchange.
   static var openBit: UInt64 { @_noLocks @inline(__always) get { 1 << 31 } }
+  /// A completion was accepted and has not been dealt with. It holds the exchange as a token does.
+  static var claimedBit: UInt64 { @_noLocks @inline(__always) get { 1 << 30 } }
+  /// The completion lies in the exchange.
+  static var readyBit: UInt64 { @_noLocks @inline(__always) get { 1 << 29 } }
+  /// The handler has left the exchange to whoever completes it.
+  static var parkedBit: UInt64 { @_noLocks @inline(__always) get { 1 << 28 } }
+  /// The client has left: nobody waits for the response.
+  static var disconnectedBit: UInt64 { @_noLocks @inline(__always) get { 1 << 27 } }
   static var countMask: UInt64 { @_noLocks @inline(__always) get { 0xFFFF } }
+  /// What keeps the memory of an exchange that is over.
+  static var holdMask: UInt64 { @_noLocks @inline(__always) get { claimedBit | countMask } }
+  /// What belongs to one handler's call and its completion.
+  static var stageMask: UInt64 { @_noLocks @inline(__always) get { claimedBit | readyBit | parkedBit } }
   /// The most tokens of one exchange.
   static var tokenLimit: UInt64 { 0xFFFF }
 
   @_noLocks @inline(__always) static func generation(_ control: UInt64) -> UInt64 { control >> 32 }
+
+  /// Whether somebody waits for the response.
+  @_noLocks @inline(__always)
+  static func isAwaited(_ control: UInt64) -> Bool { control & (openBit | disconnectedBit) == openBit }
 
   /// The word of the next life of the slot: a new generation, which is never 0, closed and without tokens.
   @_noLocks @inline(__always)
   static func next(after control: UInt64) -> UInt64 {
     let generation = (control >> 32) &+ 1
     return (generation & 0xFFFF_FFFF == 0 ? 1 : generation) << 32
-  }
-}
-
-/// A token of an exchange: what any thread may hold for as long as it likes.
-public struct ExchangeToken {
-  public let rawValue: UInt64
-
-  public init(rawValue: UInt64) { self.rawValue = rawValue }
-
-  var generation: UInt64 { rawValue >> 32 }
-  var slot: UInt32 { UInt32(truncatingIfNeeded: rawValue) }
-
-  /// Whether the exchange still waits for its response. Any thread.
-  public func status() -> mews_result {
-    guard let exchange = ExchangeDirectory.lookUp(slot) else { return mews_result(MEWS_E_GONE) }
-    let control = shim_load_acquire(Exchange.controlWord(exchange))
-    guard ExchangeControl.generation(control) == generation, control & ExchangeControl.openBit != 0 else {
-      return mews_result(MEWS_E_GONE)
-    }
-    return mews_result(MEWS_OK)
-  }
-
-  /// Gives the token back; the last one of an exchange that is over frees it, on its I/O thread. Any thread.
-  public func release() -> mews_result {
-    guard let exchange = ExchangeDirectory.lookUp(slot) else { return mews_result(MEWS_E_GONE) }
-    let word = Exchange.controlWord(exchange)
-    var control = shim_load_acquire(word)
-    while true {
-      guard ExchangeControl.generation(control) == generation, control & ExchangeControl.countMask != 0 else {
-        return mews_result(MEWS_E_GONE)
-      }
-      let isLast = control & (ExchangeControl.openBit | ExchangeControl.countMask) == 1
-      if shim_compare_exchange(word, &control, control &- 1) {
-        if isLast { ExchangeDirectory.sendHome(exchange, generation: generation) }
-        return mews_result(MEWS_OK)
-      }
-    }
   }
 }
 
@@ -80,14 +64,57 @@ extension Exchange {
     shim_store_relaxed(word, shim_load_relaxed(word) | ExchangeControl.openBit)
   }
 
-  /// Ends an exchange on its I/O thread. True: nobody holds it, its memory can be reused. False: a token does, and the
-  /// last one to be released sends the exchange back.
-  @_noLocks
+  /// Ends an exchange on its I/O thread. True: nobody holds it, its memory can be reused. False: it is held, and
+  /// `closeHeld` is next.
+  @_noLocks @inline(__always)
   static func close(_ exchange: ExchangePointer) -> Bool {
+    let word = controlWord(exchange)
+    let control = shim_load_acquire(word)
+    guard control & ExchangeControl.holdMask == 0 else { return false }
+    shim_store_release(word, ExchangeControl.next(after: control))
+    return true
+  }
+
+  /// How an exchange ended that was held.
+  enum HeldEnd {
+    /// Nobody holds it any more: its memory can be reused.
+    case free
+    /// Tokens hold it; the last one to be released sends it back.
+    case retained
+    /// A completion was accepted although the handler responded itself. It is delivered by whoever brings it.
+    case claimed
+    /// The same, and it is for the caller to deliver it.
+    case ready
+  }
+
+  /// Ends an exchange that `close` found held, on its I/O thread.
+  @_noLocks
+  static func closeHeld(_ exchange: ExchangePointer) -> HeldEnd {
+    let word = controlWord(exchange)
+    var control = shim_load_acquire(word)
+    while true {
+      if control & ExchangeControl.claimedBit != 0 {
+        let parked = control & ~ExchangeControl.openBit | ExchangeControl.parkedBit
+        guard shim_compare_exchange(word, &control, parked) else { continue }
+        return control & ExchangeControl.stageMask == ExchangeControl.claimedBit | ExchangeControl.readyBit
+          ? .ready : .claimed
+      }
+      guard control & ExchangeControl.countMask != 0 else {
+        shim_store_release(word, ExchangeControl.next(after: control))
+        return .free
+      }
+      if shim_compare_exchange(word, &control, control & ~ExchangeControl.openBit) { return .retained }
+    }
+  }
+
+  /// Ends the hold of a completion on an exchange that is over, on its I/O thread. True: nobody holds it, its memory can
+  /// be reused. False: tokens do.
+  @_noLocks
+  static func endClaim(_ exchange: ExchangePointer) -> Bool {
     let word = controlWord(exchange)
     var control = shim_load_acquire(word)
     while control & ExchangeControl.countMask != 0 {
-      if shim_compare_exchange(word, &control, control & ~ExchangeControl.openBit) { return false }
+      if shim_compare_exchange(word, &control, control & ~ExchangeControl.stageMask) { return false }
     }
     shim_store_release(word, ExchangeControl.next(after: control))
     return true
@@ -100,10 +127,10 @@ extension Exchange {
     shim_store_release(word, ExchangeControl.next(after: shim_load_relaxed(word)))
   }
 
-  /// Whether tokens of the exchange are held.
+  /// Whether tokens of the exchange, or a completion on its way, hold it.
   @_noLocks @inline(__always)
   static func isRetained(_ exchange: ExchangePointer) -> Bool {
-    shim_load_relaxed(controlWord(exchange)) & ExchangeControl.countMask != 0
+    shim_load_relaxed(controlWord(exchange)) & ExchangeControl.holdMask != 0
   }
 
   /// Takes a token. Called by the thread that runs the handler.

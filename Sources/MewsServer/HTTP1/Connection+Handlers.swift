@@ -22,8 +22,11 @@ extension Connection {
       return finish(connection, exchange)
     }
     if route.pointee.execution == 1 && !context.pointee.forcesWorkers {
-      Exchange.runHandler(exchange, route)
-      return finish(connection, exchange)
+      if Exchange.runHandler(exchange, route.pointee.handler, route.pointee.state) {
+        return finish(connection, exchange)
+      }
+      connection.pointee.phase = .running
+      return false
     }
     connection.pointee.phase = .running
     Exchange.prepareForWorker(exchange)
@@ -60,11 +63,11 @@ extension Connection {
     exchange.pointee.pinned = block
   }
 
-  /// A worker has run the handler; this is the I/O thread again.
+  /// A worker has run the handler, or a pending response is there; this is the I/O thread again.
   static func workerDidFinish(_ exchange: ExchangePointer) {
-    guard let connection = exchange.pointee.connection else { return }
-    let context = connection.pointee.context
+    guard let context = exchange.pointee.context else { return }
     exchange.pointee.resources = context.pointee.resources
+    guard let connection = exchange.pointee.connection else { return IOContext.endClaim(exchange, context) }
     guard connection.pointee.phase == .running else {
       // The client left while the handler ran. Its response goes now, also when a token keeps the exchange.
       exchange.pointee.response.reset(to: context.pointee.cache)
@@ -139,36 +142,54 @@ extension Exchange {
     return buffer + exchange.pointee.bodyCount
   }
 
-  /// Calls the handler on this thread, and makes sure that there is a response afterwards.
+  /// Calls a handler on this thread, and makes sure that there is a response afterwards. False: the handler left it
+  /// pending, and the exchange is no longer the caller's.
   @_noLocks @inline(__always)
-  static func runHandler(_ exchange: ExchangePointer, _ route: UnsafePointer<Route>) {
+  static func runHandler(
+    _ exchange: ExchangePointer, _ handler: mews_handler, _ state: UnsafeMutableRawPointer?
+  ) -> Bool {
     let thread = UInt64(UInt(bitPattern: shim_thread_context()))
     shim_store_relaxed(handlerWord(exchange), thread)
-    let result = _unsafePerformance { route.pointee.handler(OpaquePointer(exchange), route.pointee.state) }
+    let result = _unsafePerformance { handler(OpaquePointer(exchange), state) }
     shim_store_relaxed(handlerWord(exchange), 0)
-    if result < 0 || exchange.pointee.status == 0 { _unsafePerformance { handlerFailed(exchange, route, result) } }
+    guard result < 0 || exchange.pointee.status == 0 else { return true }
+    return _unsafePerformance { handlerDidNotRespond(exchange, result) }
   }
 
-  /// A handler returned an error or without a response.
+  /// A handler returned an error or without a response. False: that is not the end of it.
   @inline(never)
-  private static func handlerFailed(_ exchange: ExchangePointer, _ route: UnsafePointer<Route>, _ result: mews_result) {
+  private static func handlerDidNotRespond(_ exchange: ExchangePointer, _ result: mews_result) -> Bool {
+    if result < 0 {
+      let text = "the handler returned \(result) (\(ResultText.text(result)))"
+      fail(exchange, exchange.pointee.status != 0 ? text + " after its response" : text)
+      return true
+    }
+    guard result == mews_result(MEWS_PENDING) else {
+      fail(exchange, "the handler returned without a response")
+      return true
+    }
+    switch park(exchange) {
+    case .parked: return false
+    case .unawaited: return true
+    case .stranded:
+      fail(exchange, "the handler returned MEWS_PENDING without a token")
+      return true
+    }
+  }
+
+  /// Says in the log what is wrong with a handler, and responds in its place if it has not.
+  static func fail(_ exchange: ExchangePointer, _ failure: String) {
     guard let context = exchange.pointee.context else { return }
-    let hasResponse = exchange.pointee.status != 0
     context.pointee.log._withUnsafeGuaranteedRef { log in
       let request =
         "\(String(decoding: exchange.pointee.methodView, as: UTF8.self)) "
         + String(decoding: exchange.pointee.pathView, as: UTF8.self)
-      let failure =
-        result < 0
-        ? "the handler returned \(result) (\(ResultText.text(result)))" + (hasResponse ? " after its response" : "")
-        : "the handler returned without a response"
-      let plugin = route.pointee.pluginName.map { String(cString: $0) } ?? "mews"
+      let plugin = exchange.pointee.route?.pointee.pluginName.map { String(cString: $0) } ?? "mews"
       log.write(Int(MEWS_LEVEL_ERROR), "\(request): \(failure)", source: plugin)
     }
-    if !hasResponse {
-      exchange.pointee.fields.reset()
-      respondError(exchange, status: 500, reason: "")
-    }
+    guard exchange.pointee.status == 0 else { return }
+    exchange.pointee.fields.reset()
+    respondError(exchange, status: 500, reason: "")
   }
 
   /// Gives the exchange an output of its own and a packet whose action runs the handler.
@@ -181,7 +202,12 @@ extension Exchange {
   private static func runOnWorker(_ exchange: ExchangePointer) {
     guard let route = exchange.pointee.route, let context = exchange.pointee.context else { return }
     if let resources = ThreadResources.current { exchange.pointee.resources = resources }
-    runHandler(exchange, route)
+    guard runHandler(exchange, route.pointee.handler, route.pointee.state) else { return }
+    sendBack(exchange, to: context)
+  }
+
+  /// Hands an exchange back to its I/O thread.
+  static func sendBack(_ exchange: ExchangePointer, to context: IOContextPointer) {
     exchange.pointee.packet.action = { packet in
       Connection.workerDidFinish(Exchange.of(packet))
     }

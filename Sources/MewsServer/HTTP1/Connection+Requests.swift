@@ -74,14 +74,14 @@ extension Connection {
     }
   }
 
-  /// The transport is closed: lets go of everything but a handler that still runs. True: nothing refers to the
-  /// connection any more. False: `finish` will say so later.
+  /// The transport is closed: lets go of everything but a handler that still runs, or whose completion is on its way.
+  /// True: nothing refers to the connection any more. False: `workerDidFinish` will say so later.
   static func transportDidClose(_ connection: ConnectionPointer) -> Bool {
     let context = connection.pointee.context
     let isRunning = connection.pointee.phase == .running
     connection.pointee.phase = .closed
     connection.pointee.output.reset(to: context.pointee.cache)
-    if isRunning { return false }
+    if isRunning, let exchange = connection.pointee.exchange, !Exchange.clientDidLeave(exchange) { return false }
     if let exchange = connection.pointee.exchange {
       connection.pointee.exchange = nil
       pinIfRetained(exchange, connection)

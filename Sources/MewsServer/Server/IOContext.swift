@@ -32,7 +32,7 @@ public struct IOContext {
 
   public var connections: ConnectionPointer?
   public var connectionCount: Int
-  /// Exchanges that are read or run. Those that only tokens hold do not count.
+  /// Exchanges that are read, run or pending. Those that only tokens hold do not count.
   public var exchangeCount: Int
   var freeExchanges: ExchangePointer?
 
@@ -138,7 +138,39 @@ extension IOContext {
   /// Ends an exchange: at once, or when its last token is released.
   @_noLocks
   static func endExchange(_ exchange: ExchangePointer, _ context: IOContextPointer) {
-    if Exchange.close(exchange) { reuse(exchange, context) }
+    if Exchange.close(exchange) {
+      reuse(exchange, context)
+    } else if !endHeldExchange(exchange, context) {
+      return
+    }
+    exchangeDidEnd(context)
+  }
+
+  /// The same for an exchange that is held. False: a completion that comes too late holds it, and has to be dealt with
+  /// first.
+  @_noLocks @inline(never)
+  private static func endHeldExchange(_ exchange: ExchangePointer, _ context: IOContextPointer) -> Bool {
+    exchange.pointee.connection = nil
+    switch Exchange.closeHeld(exchange) {
+    case .free:
+      reuse(exchange, context)
+      return true
+    case .retained: return true
+    case .claimed: return false
+    case .ready:
+      _unsafePerformance { Exchange.deliver(exchange) }
+      return false
+    }
+  }
+
+  /// A completion that came too late has been dealt with: lets its exchange go, which ended before.
+  static func endClaim(_ exchange: ExchangePointer, _ context: IOContextPointer) {
+    if Exchange.endClaim(exchange) { reuse(exchange, context) }
+    exchangeDidEnd(context)
+  }
+
+  @_noLocks @inline(__always)
+  private static func exchangeDidEnd(_ context: IOContextPointer) {
     context.pointee.exchangeCount &-= 1
     if context.pointee.isDraining { _unsafePerformance { checkDrained(context) } }
   }

@@ -63,6 +63,24 @@ extension Server {
     }
   }
 
+  // MARK: Work
+
+  /// Has a worker run an action once, with a packet that holds these values, and is valid until the action returns. Any
+  /// thread.
+  ///
+  /// - Returns: MEWS_OK, MEWS_E_NO_MEMORY, or MEWS_E_GONE when the workers are about to end.
+  public func work(
+    key: UInt, bytes: UInt, operation: UnsafeMutableRawPointer?, action: @escaping @convention(c) (PacketPointer) -> Void
+  ) -> mews_result {
+    guard workGate.enter() else { return mews_result(MEWS_E_GONE) }
+    defer { workGate.leave() }
+    return switch port.post(key: key, bytes: bytes, operation: operation, action: action) {
+    case .posted: mews_result(MEWS_OK)
+    case .closed: mews_result(MEWS_E_GONE)
+    case .noMemory: mews_result(MEWS_E_NO_MEMORY)
+    }
+  }
+
   // MARK: On the I/O threads
 
   static func ioThreadDidStart(_ argument: UnsafeMutableRawPointer?) {

@@ -30,6 +30,7 @@ public final class Server: @unchecked Sendable {
   public let pool: BlockPool
   public private(set) var sockets: [ListeningSocket] = []
   let life: ServerLife
+  let workGate = Gate()
   var contexts: [IOContextPointer] = []
   var workers: WorkerPool?
   var listeners: [ListenerPointer] = []
@@ -89,6 +90,8 @@ public final class Server: @unchecked Sendable {
 
   /// Has the workers finish what is queued, waits for them, and closes the port.
   func endWorkers() {
+    // What was let in before is queued before the end of the workers, who therefore still run it.
+    workGate.close()
     workers?.stop()
     workers?.join()
     port.close()

@@ -1,0 +1,115 @@
+import CMews
+import CMewsShims
+import Glibc
+import MewsCore
+
+/// A handler that returned MEWS_PENDING, and what comes in its place.
+extension Exchange {
+  /// What becomes of an exchange whose handler returned MEWS_PENDING.
+  enum Parking {
+    /// It waits for its completion, or is on its way with it: it is no longer the caller's.
+    case parked
+    /// The client has left.
+    case unawaited
+    /// Nobody holds a token, so nobody can complete it.
+    case stranded
+  }
+
+  /// Leaves an exchange to whoever completes it. Called by the thread that has run its handler.
+  static func park(_ exchange: ExchangePointer) -> Parking {
+    let word = controlWord(exchange)
+    var control = shim_load_acquire(word)
+    while true {
+      if control & ExchangeControl.claimedBit == 0 {
+        guard ExchangeControl.isAwaited(control) else { return .unawaited }
+        guard control & ExchangeControl.countMask != 0 else { return .stranded }
+      } else if control & ExchangeControl.openBit == 0 {
+        // The completion that ran the handler still holds an exchange that is over.
+        return .unawaited
+      }
+      if shim_compare_exchange(word, &control, control | ExchangeControl.parkedBit) {
+        if control & ExchangeControl.readyBit != 0 { deliver(exchange) }
+        return .parked
+      }
+    }
+  }
+
+  /// The client has left while the exchange was with its handler or pending. Called on its I/O thread. True: it was
+  /// pending, and is the I/O thread's again. False: it is on its way, and will come to the I/O thread.
+  static func clientDidLeave(_ exchange: ExchangePointer) -> Bool {
+    let word = controlWord(exchange)
+    var control = shim_load_acquire(word)
+    while true {
+      let isPending = control & ExchangeControl.stageMask == ExchangeControl.parkedBit
+      let left = control | ExchangeControl.disconnectedBit
+      if shim_compare_exchange(word, &control, isPending ? left & ~ExchangeControl.parkedBit : left) {
+        return isPending
+      }
+    }
+  }
+
+  /// Sends an exchange, parked and with its completion ready, to where that is dealt with: a continuation to a worker,
+  /// anything else to its I/O thread. Any thread.
+  static func deliver(_ exchange: ExchangePointer) {
+    // It is still counted by its I/O thread, which therefore still runs.
+    guard let context = exchange.pointee.context else { return }
+    if exchange.pointee.completion?.pointee.handler != nil {
+      exchange.pointee.packet.action = { packet in Exchange.continueOnWorker(Exchange.of(packet)) }
+      context.pointee.port.post(packet(exchange))
+    } else {
+      exchange.pointee.packet.action = { packet in Connection.completionDidArrive(Exchange.of(packet)) }
+      context.pointee.thread.post(packet(exchange))
+    }
+  }
+
+  /// Opens the exchange to a further completion, because this one has been taken out of it.
+  private static func endStage(_ exchange: ExchangePointer) {
+    let word = controlWord(exchange)
+    var control = shim_load_acquire(word)
+    // The claim is what holds an exchange that is over.
+    while control & ExchangeControl.openBit != 0 {
+      if shim_compare_exchange(word, &control, control & ~ExchangeControl.stageMask) { return }
+    }
+  }
+
+  /// Runs the handler that continues an exchange, on a worker.
+  private static func continueOnWorker(_ exchange: ExchangePointer) {
+    guard let context = exchange.pointee.context, let completion = takeCompletion(exchange) else { return }
+    let state = completion.pointee.state
+    let handler = completion.pointee.handler
+    free(completion)
+    guard let handler else { return }
+    if let resources = ThreadResources.current { exchange.pointee.resources = resources }
+    exchange.pointee.output = withUnsafeMutablePointer(to: &exchange.pointee.response) { $0 }
+    guard runHandler(exchange, handler, state) else { return }
+    sendBack(exchange, to: context)
+  }
+
+  /// Takes the completion out of the exchange, on the thread that deals with it.
+  static func takeCompletion(_ exchange: ExchangePointer) -> CompletionPointer? {
+    let completion = exchange.pointee.completion
+    exchange.pointee.completion = nil
+    endStage(exchange)
+    return completion
+  }
+}
+
+extension Connection {
+  /// The completion of a pending exchange is there; this is its I/O thread.
+  static func completionDidArrive(_ exchange: ExchangePointer) {
+    guard let context = exchange.pointee.context else { return }
+    let completion = Exchange.takeCompletion(exchange)
+    if exchange.pointee.connection?.pointee.phase == .running {
+      exchange.pointee.resources = context.pointee.resources
+      exchange.pointee.output = withUnsafeMutablePointer(to: &exchange.pointee.response) { $0 }
+      if let completion {
+        Completion.send(completion, to: exchange)
+      } else {
+        Exchange.fail(exchange, "it is pending, and every token was released")
+      }
+    } else if let completion {
+      Completion.discard(completion)
+    }
+    workerDidFinish(exchange)
+  }
+}
