@@ -27,7 +27,7 @@ typedef struct mews_plugin mews_plugin;
  * state     what the route was registered with; for a plugin, what its start function stored.
  *
  * Thread: a worker, which may block; or, for a route declared MEWS_EXECUTION_INLINE, an I/O thread, which must not.
- * Calls for different requests run at the same time on several threads.
+ * Either has 1 MiB of stack. Calls for different requests run at the same time on several threads.
  */
 typedef mews_result (*mews_handler)(mews_exchange *MEWS_NONNULL exchange, void *MEWS_NULLABLE state);
 
@@ -37,8 +37,16 @@ typedef uint32_t mews_execution;
 enum {
     MEWS_EXECUTION_DEFAULT = 0, /* the host decides; today: a worker */
     MEWS_EXECUTION_INLINE = 1,  /* on the I/O thread: the handler is short and never waits */
-    MEWS_EXECUTION_WORKER = 2   /* on a worker thread: the handler may wait */
+    MEWS_EXECUTION_WORKER = 2,  /* on a worker thread: the handler may wait */
+    MEWS_EXECUTION_BLOCKING = 3 /* on a worker thread: the handler waits, and uses little CPU time */
 };
+
+/*
+ * At most as many handlers run on workers at once as the server is set up for. One that waits (for a lock, a file, a
+ * database) gives its place up: at once if it says so (mews_blocking_begin in port.h), else when the host has noticed,
+ * after about two milliseconds. Handlers of class MEWS_EXECUTION_BLOCKING take no place: as many run at once as there
+ * may be worker threads.
+ */
 
 /* ---- Request ---------------------------------------------------------------------------------------------------- */
 

@@ -168,16 +168,23 @@ MEWS_ANY_THREAD mews_text mews_plugin_version(const mews_plugin *MEWS_REQUIRED s
 /* The number of this worker process, from 0. */
 MEWS_ANY_THREAD uint32_t mews_process_index(const mews_plugin *MEWS_REQUIRED self);
 
-/* How many threads of this process may run handlers, I/O threads included: the indexes below are smaller. */
+/*
+ * How many threads of this process may run handlers at most, I/O threads included: the indexes below are smaller. There
+ * are fewer until they are needed.
+ */
 MEWS_ANY_THREAD uint32_t mews_worker_count(const mews_plugin *MEWS_REQUIRED self);
 
-/* The calling thread's index among them, or UINT32_MAX on a thread that is not the host's. */
+/*
+ * The calling thread's index among them, or UINT32_MAX on a thread that is not the host's. A worker that is started
+ * later may have the index of one that has ended.
+ */
 MEWS_ANY_THREAD uint32_t mews_worker_index(const mews_plugin *MEWS_REQUIRED self);
 
 /*
  * A place for one pointer that belongs to this plugin and the calling thread: what thread-local variables would be,
- * without their limits. NULL at first. Other threads never touch it, so no lock is needed. NULL is returned on a thread
- * that is not the host's. Valid as long as the plugin.
+ * without their limits. NULL at first; what a thread that has ended left there, the next one with its index finds.
+ * Other threads never touch it, so no lock is needed. NULL is returned on a thread that is not the host's, or when
+ * memory is exhausted. Valid as long as the plugin.
  */
 MEWS_ANY_THREAD void *MEWS_NULLABLE *MEWS_NULLABLE mews_worker_slot(const mews_plugin *MEWS_REQUIRED self);
 

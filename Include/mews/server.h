@@ -51,11 +51,14 @@ typedef struct mews_server_options {
     void *MEWS_NULLABLE log_context;
     mews_level log_level;                       /* lines below this level are not made; default: MEWS_LEVEL_DEBUG */
     uint32_t drain_timeout_ms;                  /* how long a stop waits for requests in flight; default: 30,000 */
+    uint32_t workers_max;                       /* how many worker threads there may be, those included whose handlers
+                                                   sleep, at least workers; default: 512, or twice workers */
+    uint32_t reserved;                          /* 0 */
 } mews_server_options;
 
-MEWS_STATIC_ASSERT(sizeof(mews_server_options) == 24 + 2 * sizeof(void *), "layout of mews_server_options");
+MEWS_STATIC_ASSERT(sizeof(mews_server_options) == 32 + 2 * sizeof(void *), "layout of mews_server_options");
 
-#define MEWS_SERVER_OPTIONS_INIT {(uint32_t)sizeof(mews_server_options), MEWS_IO_AUTO, 0, 0, NULL, NULL, 0, 0}
+#define MEWS_SERVER_OPTIONS_INIT {(uint32_t)sizeof(mews_server_options), MEWS_IO_AUTO, 0, 0, NULL, NULL, 0, 0, 0, 0}
 
 /*
  * Makes a server. Nothing runs yet.

@@ -8,14 +8,15 @@ import MewsServer
 ) -> mews_result {
   guard let server else { return mews_result(MEWS_E_INVALID_ARGUMENT) }
   server.pointee = nil
-  guard let options = serverOptions(options), options.io_threads <= 1024, options.workers <= 1024 else {
-    return mews_result(MEWS_E_INVALID_ARGUMENT)
-  }
+  guard let options = serverOptions(options), options.io_threads <= 1024, options.workers <= 1024,
+    options.workers_max <= 4096
+  else { return mews_result(MEWS_E_INVALID_ARGUMENT) }
   guard options.io_backend <= UInt32(MEWS_IO_URING) else { return mews_result(MEWS_E_INVALID_ARGUMENT) }
   guard IOBackend(rawValue: options.io_backend)?.isAvailable == true else { return mews_result(MEWS_E_UNSUPPORTED) }
   var hostOptions = HostOptions()
   hostOptions.server.ioThreads = Int(options.io_threads)
   hostOptions.server.workers = Int(options.workers)
+  hostOptions.server.workersMaximum = Int(options.workers_max)
   if options.drain_timeout_ms > 0 { hostOptions.server.drainTimeoutMilliseconds = options.drain_timeout_ms }
   guard HostCount.claim() else { return mews_result(MEWS_E_LIMIT) }
   let log = ServerLog(function: options.log, context: options.log_context, level: options.log_level)

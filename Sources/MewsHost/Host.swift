@@ -60,7 +60,7 @@ public final class Host: @unchecked Sendable {
   /// The last error as a C string, valid until the next one.
   public var lastErrorPointer: UnsafePointer<CChar>? { lastErrorText.pointer }
 
-  /// How many threads may run handlers.
+  /// How many threads may run handlers, if as many are needed.
   public var threadCount: Int { server.threadCount }
 
   /// The calling thread's number among them; nil on a thread that is not this host's.

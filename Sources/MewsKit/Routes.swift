@@ -8,12 +8,15 @@ public enum Execution: Sendable {
   case ioThread
   /// A worker thread: the handler may wait.
   case worker
+  /// A worker thread that does not count among those that run at once: the handler waits, and uses little CPU time.
+  case blocking
 
   var code: mews_execution {
     switch self {
     case .hostChoice: mews_execution(MEWS_EXECUTION_DEFAULT)
     case .ioThread: mews_execution(MEWS_EXECUTION_INLINE)
     case .worker: mews_execution(MEWS_EXECUTION_WORKER)
+    case .blocking: mews_execution(MEWS_EXECUTION_BLOCKING)
     }
   }
 }

@@ -29,7 +29,9 @@ def test_version():
 
 def test_help():
     """mews help names every command, mews help run every option"""
-    options = ("--listen", "--io", "--io-threads", "--workers", "--set", "--strict", "--no-supervisor")
+    options = (
+        "--listen", "--io", "--io-threads", "--workers", "--workers-max", "--set", "--strict", "--no-supervisor"
+    )
     for arguments, words in {
         ("help",): ("run", "version", "help"),
         ("--help",): ("run", "version", "help"),
@@ -71,6 +73,7 @@ def test_bad_option_values():
         "--io": ("banana", ""),
         "--io-threads": ("0", "-1", "abc", "1x", "1025", "99999999999999999999"),
         "--workers": ("0", "-1", "abc"),
+        "--workers-max": ("0", "-1", "abc"),
         "--set": ("nonsense", "plugin=value", "=value", ".key=value"),
     }.items():
         for value in values:

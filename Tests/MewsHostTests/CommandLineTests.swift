@@ -33,14 +33,16 @@ struct CommandLineTests {
   @Test("takes every option, before and behind the directory, with its value behind '=' or as the next argument")
   func everyOption() throws {
     let options = try run(
-      "--listen", "http://*:80", "--io=epoll", "--io-threads", "2", "plugins", "--workers=1024", "--set", "a.b=c=d",
-      "--set=x.y.z=", "--strict", "--no-supervisor", "--execution", "worker", "--log-level=warning",
+      "--listen", "http://*:80", "--io=epoll", "--io-threads", "2", "plugins", "--workers=1024",
+      "--workers-max", "4096", "--set", "a.b=c=d", "--set=x.y.z=", "--strict", "--no-supervisor", "--execution",
+      "worker", "--log-level=warning",
       "--listen=http://[::1]:1")
     #expect(options.directory == "plugins")
     #expect(options.listen.map(\.description) == ["http://*:80", "http://[::1]:1"])
     #expect(options.ioBackend == .epoll)
     #expect(options.ioThreads == 2)
     #expect(options.workers == 1024)
+    #expect(options.workersMax == 4096)
     #expect(options.settings.map(\.path) == ["a.b", "x.y.z"])
     #expect(options.settings.map(\.value) == ["c=d", ""])
     #expect(options.isStrict)
@@ -98,6 +100,7 @@ struct CommandLineTests {
       (["run", "a", "--workers=1025"], "--workers: expected a number from 1 to 1024, got '1025'"),
       (["run", "a", "--workers=+1"], "--workers: expected a number from 1 to 1024, got '+1'"),
       (["run", "a", "--workers", "--strict"], "--workers: expected a number from 1 to 1024, got '--strict'"),
+      (["run", "a", "--workers-max=4097"], "--workers-max: expected a number from 1 to 4096, got '4097'"),
       (["run", "a", "--workers="], "--workers: expected a number from 1 to 1024, got ''"),
       (
         ["run", "a", "--io-threads", "99999999999999999999"],
@@ -158,6 +161,7 @@ struct CommandLineTests {
     options.ioBackend = .ioUring
     options.ioThreads = 3
     options.workers = 7
+    options.workersMax = 70
     options.settings = ["a.b=c", "a.b=", "x.y=--strict"].compactMap(PluginSetting.init(parsing:))
     options.isStrict = true
     options.hasSupervisor = false

@@ -9,7 +9,8 @@
  *   GET  /spin/{us}    burns CPU for 0 to 60,000,000 microseconds
  *
  * The first four are short and never wait, so they run on the I/O thread; --set bench.execution=worker sends them to
- * workers, which is how the cost of that hop is measured.
+ * workers, which is how the cost of that hop is measured. /sleep runs on a worker; --set bench.sleep=blocking declares
+ * that it sleeps, and --set bench.sleep=default leaves it to the host.
  */
 #define _POSIX_C_SOURCE 200809L
 
@@ -126,8 +127,28 @@ static const struct {
     {"GET", "/spin/{us}", spin, MEWS_EXECUTION_WORKER},
 };
 
+/* Reads the setting "sleep": how the calls of /sleep are run. */
+static mews_result read_sleep_execution(mews_plugin *self, mews_execution *execution) {
+    static const struct {
+        const char *name;
+        mews_execution execution;
+    } choices[] = {
+        {"worker", MEWS_EXECUTION_WORKER}, {"blocking", MEWS_EXECUTION_BLOCKING}, {"default", MEWS_EXECUTION_DEFAULT}};
+    mews_text value = mews_setting(self, "sleep");
+    if (value.data == NULL) return MEWS_OK;
+    for (size_t i = 0; i < sizeof choices / sizeof choices[0]; i++) {
+        if (strcmp(value.data, choices[i].name) != 0) continue;
+        *execution = choices[i].execution;
+        return MEWS_OK;
+    }
+    return mews_fail(self, "sleep is \"%.*s\"; it may be worker, blocking or default", MEWS_TEXT_ARG(value));
+}
+
 static mews_result start(mews_plugin *self, void **state) {
     (void)state;
+    mews_execution sleep_execution = MEWS_EXECUTION_WORKER;
+    mews_result read = read_sleep_execution(self, &sleep_execution);
+    if (read != MEWS_OK) return read;
     mews_text execution = mews_setting(self, "execution");
     bool workers_only = execution.data != NULL && strcmp(execution.data, "worker") == 0;
     if (execution.data != NULL && !workers_only) {
@@ -136,6 +157,7 @@ static mews_result start(mews_plugin *self, void **state) {
     for (size_t i = 0; i < sizeof routes / sizeof routes[0]; i++) {
         mews_route_options options = MEWS_ROUTE_OPTIONS_INIT;
         options.execution = workers_only ? MEWS_EXECUTION_WORKER : routes[i].execution;
+        if (routes[i].handler == sleep_for) options.execution = sleep_execution;
         mews_result result = mews_route_with(self, routes[i].method, routes[i].pattern, routes[i].handler, &options);
         if (result != MEWS_OK) return result;
     }

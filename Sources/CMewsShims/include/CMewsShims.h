@@ -19,5 +19,6 @@
 #include "shims_simd.h"
 #include "shims_socket.h"
 #include "shims_thread.h"
+#include "shims_watch.h"
 
 #endif

@@ -14,7 +14,8 @@ struct shim_packet {
     uintptr_t bytes;
     void *_Nullable operation;
     int32_t status;
-    uint32_t isPooled;                   /* the port's: memory comes from its free list */
+    uint16_t isPooled;                   /* the port's: memory comes from its free list */
+    uint16_t isUncounted;                /* its receiver is not one of the active threads */
     void (*_Nullable action)(struct shim_packet *_Nonnull packet);
 };
 

@@ -99,6 +99,9 @@ static inline void shim_thread_set_name(const char *_Nonnull prefix, uint32_t nu
     prctl(PR_SET_NAME, name);
 }
 
+/* Names the calling thread; the kernel keeps 15 characters. */
+static inline void shim_thread_set_plain_name(const char *_Nonnull name) { prctl(PR_SET_NAME, name); }
+
 /*
  * The number of CPUs in the calling thread's affinity mask, or 0 when the kernel does not say. The mask may be wider
  * than the C library's cpu_set_t, hence the bare system call.

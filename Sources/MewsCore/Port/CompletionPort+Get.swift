@@ -28,10 +28,11 @@ extension CompletionPort {
       leave()
       return .closed
     }
-    if state.pointee.queue.active < state.pointee.queue.concurrency, let packet = state.pointee.queue.removeFirst() {
-      state.pointee.queue.active &+= 1
-      thread.pointee.holdsSlot = true
+    if let packet = state.pointee.queue.take(for: thread) {
+      // There is something to claim only where counted and uncounted packets meet.
+      let claimed = state.pointee.queue.claimWaiters()
       state.pointee.lock.unlock()
+      PortQueue.wake(claimed)
       thread.pointee.borrow(packet)
       return .packet(packet)
     }

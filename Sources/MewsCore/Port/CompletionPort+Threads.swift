@@ -17,10 +17,18 @@ extension CompletionPort {
   @_noLocks
   public func blockingBegin() {
     let thread = PortThread.current
-    guard thread.pointee.port == state, thread.pointee.holdsSlot || thread.pointee.blockingDepth > 0 else { return }
-    thread.pointee.blockingDepth &+= 1
-    guard thread.pointee.blockingDepth == 1 else { return }
+    guard thread.pointee.port == state else { return }
+    if thread.pointee.blockingDepth > 0 {
+      thread.pointee.blockingDepth &+= 1
+      return
+    }
     state.pointee.lock.lock()
+    // Another thread may have taken the slot away already: `releaseSlot`.
+    guard thread.pointee.holdsSlot else {
+      state.pointee.lock.unlock()
+      return
+    }
+    thread.pointee.blockingDepth = 1
     thread.pointee.holdsSlot = false
     state.pointee.queue.active &-= 1
     let claimed = state.pointee.queue.claimWaiters()

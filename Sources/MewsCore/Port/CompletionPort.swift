@@ -95,6 +95,11 @@ public struct CompletionPort: @unchecked Sendable {
 }
 
 extension CompletionPort {
+  /// The port that the calling thread is associated with, if any.
+  public static var current: CompletionPort? {
+    PortThread.current.pointee.port.map { CompletionPort(state: $0) }
+  }
+
   /// The number of packets that no thread has been handed yet.
   public var depth: Int { withLock { state.pointee.queue.depth } }
 

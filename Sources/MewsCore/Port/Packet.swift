@@ -3,6 +3,9 @@ import CMewsShims
 /// A completion packet: `key`, `bytes`, `operation` and `status` travel from the poster to exactly one receiver,
 /// untouched.
 ///
+/// An uncounted packet, one that its receiver is known to sleep over, is handed out however many threads are active,
+/// and its receiver is not one of them.
+///
 /// A packet is intrusive: whoever embeds it owns its memory, lends it to the port or mailbox it is posted to, and has
 /// it back when it is delivered. It may be in one queue at a time. `next` belongs to the queue meanwhile. `action`,
 /// where there is one, is what the receiving worker or I/O thread runs with the packet.
@@ -13,10 +16,11 @@ extension shim_packet {
   /// A packet that no queue holds.
   public init(
     key: UInt = 0, bytes: UInt = 0, operation: UnsafeMutableRawPointer? = nil, status: Int32 = 0,
-    action: (@convention(c) (PacketPointer) -> Void)? = nil
+    isUncounted: Bool = false, action: (@convention(c) (PacketPointer) -> Void)? = nil
   ) {
     self.init(
-      next: nil, key: key, bytes: bytes, operation: operation, status: status, isPooled: 0, action: action)
+      next: nil, key: key, bytes: bytes, operation: operation, status: status, isPooled: 0,
+      isUncounted: isUncounted ? 1 : 0, action: action)
   }
 }
 

@@ -20,7 +20,8 @@ struct PortState: ~Copyable {
 /// Packets, waiting threads and the counts that bring them together. The port's lock guards all of it.
 ///
 /// While the lock is free, one of these holds: no packet is queued, no thread waits, or as many threads are active as
-/// the concurrency value allows. Whoever changes one of the three restores it by `claimWaiters` before unlocking.
+/// the concurrency value allows and the oldest packet is counted. Whoever changes one of these restores it by
+/// `claimWaiters` before unlocking.
 struct PortQueue: ~Copyable {
   /// How many threads may be active at once.
   let concurrency: Int
@@ -36,6 +37,9 @@ struct PortQueue: ~Copyable {
   /// Waiting threads, latest first.
   var waiters: PortThreadPointer?
   var waiterCount = 0
+
+  /// Who wants to be woken as soon as packets are left over that no thread could be handed.
+  var watcher: PortThreadPointer?
 
   var isClosed = false
   /// Whether the owner is done with the port. The last associated thread then frees it.
@@ -99,22 +103,38 @@ extension PortQueue {
     waiterCount &-= 1
   }
 
-  /// Hands queued packets to waiting threads, latest waiter first, as far as the concurrency value allows. The threads
-  /// count as active from now on, not from when they run.
+  /// Takes the oldest packet for a thread, which counts as active from now on, not from when it runs. Returns nil when
+  /// there is none, or when as many threads are active as may be.
+  @_noLocks @inline(__always)
+  mutating func take(for thread: PortThreadPointer) -> PacketPointer? {
+    guard let packet = first else { return nil }
+    if packet.pointee.isUncounted == 0 {
+      guard active < concurrency else { return nil }
+      active &+= 1
+      thread.pointee.holdsSlot = true
+    }
+    return removeFirst()
+  }
+
+  /// Hands queued packets to waiting threads, latest waiter first, as far as the concurrency value allows. Wakes the
+  /// watcher when packets are left over.
   ///
   /// - Returns: the threads to wake with `wake(_:)` after unlocking, chained through `next`.
   @_noLocks
   mutating func claimWaiters() -> PortThreadPointer? {
     var claimed: PortThreadPointer?
     var lastClaimed: PortThreadPointer?
-    while active < concurrency, let waiter = waiters, let packet = removeFirst() {
+    while let waiter = waiters, let packet = take(for: waiter) {
       remove(waiter)
       waiter.pointee.packet = packet
-      waiter.pointee.holdsSlot = true
       waiter.pointee.next = nil
-      active &+= 1
       if let lastClaimed { lastClaimed.pointee.next = waiter } else { claimed = waiter }
       lastClaimed = waiter
+    }
+    if first != nil, let watcher {
+      self.watcher = nil
+      watcher.pointee.next = nil
+      if let lastClaimed { lastClaimed.pointee.next = watcher } else { claimed = watcher }
     }
     return claimed
   }

@@ -3,116 +3,104 @@ import Glibc
 
 /// Threads that take packets from a completion port and run their actions.
 ///
-/// Each is named "mews-worker-N", has 1 MiB of stack, and blocks all signals but those that a fault raises, so that a
-/// host program's handlers for the others never run on it.
+/// How many run at once is the port's business. The pool sees to it that there are threads to run: a few wait in
+/// reserve; more are added when packets wait, the concurrency value allows one more, and no thread is left; those that
+/// have waited for long end. A monitor notices a worker that sleeps inside of an action while packets wait, and has
+/// another released in its place.
+///
+/// Each worker is named "mews-worker-N", has 1 MiB of stack, and blocks all signals but those that a fault raises, so
+/// that a host program's handlers for the others never run on it.
 public struct WorkerPool: @unchecked Sendable {
-  private struct Worker {
-    var context: ThreadContext
-    var thread: pthread_t = 0
-    var pool: UnsafeMutablePointer<State>
-    /// Queued behind all other packets to end one worker, whichever takes it.
-    var stopPacket = Packet()
-  }
-
-  private struct State {
-    /// How many threads have been created. First, and no worker's business: the others are read by workers meanwhile.
-    var running = 0
-    let port: CompletionPort
-    let hooks: ThreadHooks
-    let workers: UnsafeMutablePointer<Worker>
-    let capacity: Int
-  }
-
-  private let state: UnsafeMutablePointer<State>
-
-  private static var stackSize: Int { 1 << 20 }
+  private let state: WorkerPoolState.Pointer
+  private let monitor: WorkerMonitor
 
   /// Prepares a pool; no thread runs yet.
   ///
   /// - Parameters:
-  ///   - port: where the workers wait. It has to outlive the pool.
-  ///   - count: how many workers, at least 1.
-  ///   - firstIndex: the `ThreadContext.index` of the first.
+  ///   - port: where the workers wait. It has to outlive the pool, and nobody else waits there.
+  ///   - limits: how many workers there are.
+  ///   - firstIndex: the smallest `ThreadContext.index`. The others follow without a gap, as many as the limits'
+  ///     maximum; a new worker has the smallest that is free.
   ///   - server: for the workers' `ThreadContext.server`.
   ///   - hooks: called on each worker.
-  /// - Returns: the pool, to be released with `destroy()`; nil when memory is out or the count below 1.
+  /// - Returns: the pool, to be released with `destroy()`; nil when memory is out or the limits contradict themselves.
   public static func create(
-    port: CompletionPort, count: Int, firstIndex: UInt32, server: UnsafeMutableRawPointer?, hooks: ThreadHooks
+    port: CompletionPort, limits: WorkerLimits, firstIndex: UInt32, server: UnsafeMutableRawPointer?, hooks: ThreadHooks
   ) -> WorkerPool? {
-    let (size, overflows) = count.multipliedReportingOverflow(by: MemoryLayout<Worker>.stride)
-    guard count > 0, !overflows, let memory = malloc(MemoryLayout<State>.size) else { return nil }
-    guard let workerMemory = malloc(size) else {
+    guard limits.areValid, let memory = malloc(MemoryLayout<WorkerPoolState>.size) else { return nil }
+    guard let roster = WorkerRoster(capacity: limits.maximum) else {
       free(memory)
       return nil
     }
-    let workers = workerMemory.bindMemory(to: Worker.self, capacity: count)
-    let state = memory.bindMemory(to: State.self, capacity: 1)
-    state.initialize(to: State(port: port, hooks: hooks, workers: workers, capacity: count))
-    for number in 0..<count {
-      let context = ThreadContext(
-        kind: .worker, index: firstIndex &+ UInt32(truncatingIfNeeded: number), server: server)
-      (workers + number).initialize(to: Worker(context: context, pool: state))
-    }
-    return WorkerPool(state: state)
+    let stopPacket = PacketPointer.allocate(capacity: 1)
+    stopPacket.initialize(to: Packet())
+    let state = memory.bindMemory(to: WorkerPoolState.self, capacity: 1)
+    state.initialize(
+      to: WorkerPoolState(
+        roster: roster, lock: FutexLock(spins: ProcessorCount.available > 1), port: port, limits: limits,
+        firstIndex: firstIndex, server: server, hooks: hooks, stopPacket: stopPacket))
+    return WorkerPool(state: state, monitor: WorkerMonitor.create(pool: state))
   }
 
   /// Starts the workers.
   ///
   /// - Returns: 0, or the errno of the thread that could not be created; none runs then.
   public func start() -> Int32 {
-    while state.pointee.running < state.pointee.capacity {
-      let worker = state.pointee.workers + state.pointee.running
-      var thread: pthread_t = 0
-      let error = shim_thread_create(&thread, Self.stackSize, Self.body, worker)
-      guard error == 0 else {
-        stop()
-        join()
-        return error
-      }
-      worker.pointee.thread = thread
-      state.pointee.running += 1
+    var error: Int32 = 0
+    var count = 0
+    while error == 0 && count < state.pointee.limits.minimum {
+      error = WorkerPoolState.addThread(state)
+      count += 1
     }
-    return 0
+    if error == 0 { error = monitor.start() }
+    if error != 0 {
+      stop()
+      join()
+    }
+    return error
   }
 
   /// Has the workers run what is queued on the port so far, and then end. Returns at once. Call it once, after `start`.
   public func stop() {
-    for number in 0..<state.pointee.running {
-      let worker = state.pointee.workers + number
-      worker.pointee.stopPacket = Packet(operation: UnsafeMutableRawPointer(state))
-      state.pointee.port.post(&worker.pointee.stopPacket)
-    }
+    state.pointee.lock.lock()
+    state.pointee.roster.isStopping = true
+    let hasThreads = state.pointee.staying.load(ordering: .relaxed) > 0
+    state.pointee.lock.unlock()
+    if hasThreads { state.pointee.port.post(state.pointee.stopPacket) }
   }
 
   /// Waits until the workers have ended, by `stop` or because the port was closed.
   public func join() {
-    for number in 0..<state.pointee.running { pthread_join(state.pointee.workers[number].thread, nil) }
-    state.pointee.running = 0
+    WorkerPoolState.awaitEnd(state)
+    monitor.end()
   }
 
-  /// Releases the pool's memory, after `join`.
+  /// Releases the pool's memory, after `join`. The port has been closed by then.
   public func destroy() {
-    free(state.pointee.workers)
+    monitor.destroy()
+    state.pointee.stopPacket.deallocate()
+    state.deinitialize(count: 1)
     free(state)
   }
 
-  private static let body: @convention(c) (UnsafeMutableRawPointer?) -> UnsafeMutableRawPointer? = { argument in
-    guard let worker = argument?.assumingMemoryBound(to: Worker.self) else { return nil }
-    let hooks = worker.pointee.pool.pointee.hooks
-    shim_set_thread_context(&worker.pointee.context)
-    shim_thread_set_name("mews-worker", worker.pointee.context.index)
-    hooks.start?(hooks.context)
-    WorkerPool.work(port: worker.pointee.pool.pointee.port, stopMark: worker.pointee.pool)
-    hooks.exit?(hooks.context)
-    worker.pointee.pool.pointee.port.leave()
-    shim_set_thread_context(nil)
-    return nil
+  /// What the pool is doing, and has done. Any thread may ask.
+  public var statistics: WorkerStatistics {
+    WorkerStatistics(
+      threads: Int(state.pointee.running.load(ordering: .relaxed)),
+      looks: state.pointee.looks.load(ordering: .relaxed),
+      released: state.pointee.released.load(ordering: .relaxed),
+      reclaimed: state.pointee.reclaimed.load(ordering: .relaxed))
   }
+}
 
-  @_noLocks
-  private static func work(port: CompletionPort, stopMark: UnsafeMutableRawPointer) {
-    while case .packet(let packet) = port.get(timeoutNanoseconds: -1) {
-      if !run(packet) && packet.pointee.operation == stopMark { return }
-    }
-  }
+/// Figures of a pool of workers.
+public struct WorkerStatistics: Sendable {
+  /// Threads that there are now.
+  public let threads: Int
+  /// How often the monitor has looked while packets waited.
+  public let looks: Int
+  /// How often it has found a worker asleep and let another run in its place.
+  public let released: Int
+  /// How often it has found such a worker awake again.
+  public let reclaimed: Int
 }

@@ -5,6 +5,7 @@ extension RunOptions {
     arguments.append("\(CommandOption.io.rawValue)=\(ioBackend.rawValue)")
     if let ioThreads { arguments.append("\(CommandOption.ioThreads.rawValue)=\(ioThreads)") }
     if let workers { arguments.append("\(CommandOption.workers.rawValue)=\(workers)") }
+    if let workersMax { arguments.append("\(CommandOption.workersMax.rawValue)=\(workersMax)") }
     arguments += settings.map { "\(CommandOption.set.rawValue)=\($0.path)=\($0.value)" }
     if isStrict { arguments.append(CommandOption.strict.rawValue) }
     if !hasSupervisor { arguments.append(CommandOption.noSupervisor.rawValue) }

@@ -143,6 +143,8 @@ private struct ArgumentParser {
     case .logLevel: return Self.assign(LogLevel.allCases.first { $0.name == value }, to: &options.logLevel)
     case .ioThreads: return Self.assign(number(value, CommandOption.threadRange), toOptional: &options.ioThreads)
     case .workers: return Self.assign(number(value, CommandOption.threadRange), toOptional: &options.workers)
+    case .workersMax:
+      return Self.assign(number(value, CommandOption.workerThreadRange), toOptional: &options.workersMax)
     case .processIndex: return Self.assign(number(value, CommandOption.processRange), to: &worker.processIndex)
     case .controlDescriptor: return Self.assign(descriptor(value), toOptional: &worker.controlDescriptor)
     case .set:

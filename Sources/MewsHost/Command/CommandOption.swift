@@ -4,6 +4,7 @@ enum CommandOption: String, CaseIterable {
   case io = "--io"
   case ioThreads = "--io-threads"
   case workers = "--workers"
+  case workersMax = "--workers-max"
   case set = "--set"
   case strict = "--strict"
   case noSupervisor = "--no-supervisor"
@@ -16,6 +17,8 @@ enum CommandOption: String, CaseIterable {
 
   /// Threads of one kind.
   static let threadRange = 1...1024
+  /// Worker threads, those included whose handlers sleep.
+  static let workerThreadRange = 1...4096
   /// 0 to 2 are the standard streams.
   static let descriptorRange = 3...1_048_575
   static let processRange = 0...1023
@@ -29,6 +32,7 @@ enum CommandOption: String, CaseIterable {
     case .execution: Self.list(ExecutionPolicy.allCases.map(\.rawValue))
     case .logLevel: Self.list(LogLevel.allCases.map(\.name))
     case .ioThreads, .workers: Self.number(Self.threadRange)
+    case .workersMax: Self.number(Self.workerThreadRange)
     case .set: "PLUGIN.KEY=VALUE"
     case .inheritListener: "FD=URL with " + Self.number(Self.descriptorRange)
     case .controlDescriptor: Self.number(Self.descriptorRange)

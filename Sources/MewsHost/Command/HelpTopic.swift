@@ -49,6 +49,9 @@ public enum HelpTopic: String, CaseIterable, Sendable {
       --set PLUGIN.KEY=VALUE  give a plugin a setting; may be given repeatedly
       --workers N             how many handlers run at once on worker threads,
                               1 to 1024. Default: one for each processor
+      --workers-max N         how many worker threads there may be, those included
+                              whose handlers sleep, 1 to 4096. Default: 512, or
+                              twice as many as run at once
       --io-threads N          threads that read and write the connections,
                               1 to 1024. Default: one for two processors, up to 16
       --io BACKEND            how they wait: auto, io_uring or epoll. Default: auto,

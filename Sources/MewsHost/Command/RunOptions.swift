@@ -67,6 +67,8 @@ public struct RunOptions: Equatable, Sendable {
   public var ioThreads: Int?
   /// How many handlers run at once on workers: 1 to 1024; nil lets the host decide.
   public var workers: Int?
+  /// How many worker threads there may be, those included whose handlers sleep: 1 to 4096; nil lets the host decide.
+  public var workersMax: Int?
   /// In the order given: of two for one key, the later counts.
   public var settings: [PluginSetting] = []
   /// Whether a plugin that cannot be loaded keeps the host from starting.

@@ -57,6 +57,7 @@ struct WorkerMain {
     var result = HostOptions()
     result.server.ioThreads = options.ioThreads ?? 0
     result.server.workers = options.workers ?? 0
+    result.server.workersMaximum = options.workersMax ?? 0
     result.server.forcesWorkers = options.execution == .worker
     result.settings = options.settings
     result.processIndex = UInt32(processIndex)
@@ -106,7 +107,7 @@ struct WorkerMain {
     log.write(
       Int(MEWS_LEVEL_INFO),
       "I/O by \(backend.name) (\(backend.reason)); I/O threads: \(server.effectiveIOThreads), "
-        + "workers: \(server.effectiveWorkers)")
+        + "workers: \(server.effectiveWorkers) at once, \(server.effectiveWorkersMaximum) threads at most")
     for socket in host.server.sockets { log.write(Int(MEWS_LEVEL_INFO), "listening on \(socket.url)") }
   }
 

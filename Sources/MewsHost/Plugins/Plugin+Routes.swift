@@ -8,7 +8,7 @@ extension Plugin {
     method: String, pattern: String, handler: @escaping mews_handler, options: mews_route_options
   ) -> mews_result {
     guard phase == .starting else { return mews_result(MEWS_E_WRONG_STATE) }
-    guard options.execution <= UInt32(MEWS_EXECUTION_WORKER) else {
+    guard options.execution <= UInt32(MEWS_EXECUTION_BLOCKING) else {
       remember("\(method) \(pattern): \(options.execution) is no execution class")
       return mews_result(MEWS_E_INVALID_ARGUMENT)
     }

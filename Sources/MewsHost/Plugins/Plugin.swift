@@ -99,5 +99,11 @@ public struct RegisteredRoute {
   let usesPluginState: Bool
 
   /// How its calls are run, as it is shown.
-  var executionName: String { route.pointee.execution == UInt32(MEWS_EXECUTION_INLINE) ? "inline" : "worker" }
+  var executionName: String {
+    switch Int(route.pointee.execution) {
+    case MEWS_EXECUTION_INLINE: "inline"
+    case MEWS_EXECUTION_BLOCKING: "blocking"
+    default: "worker"
+    }
+  }
 }

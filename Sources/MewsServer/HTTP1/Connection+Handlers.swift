@@ -29,7 +29,7 @@ extension Connection {
       return false
     }
     connection.pointee.phase = .running
-    Exchange.prepareForWorker(exchange)
+    Exchange.prepareForWorker(exchange, route)
     IOContext.queue(Exchange.packet(exchange), context)
     return false
   }
@@ -192,10 +192,12 @@ extension Exchange {
     respondError(exchange, status: 500, reason: "")
   }
 
-  /// Gives the exchange an output of its own and a packet whose action runs the handler.
+  /// Gives the exchange an output of its own and a packet whose action runs the handler. A handler that is declared to
+  /// block takes none of the places of those that run.
   @_noLocks
-  static func prepareForWorker(_ exchange: ExchangePointer) {
+  static func prepareForWorker(_ exchange: ExchangePointer, _ route: UnsafePointer<Route>) {
     exchange.pointee.output = withUnsafeMutablePointer(to: &exchange.pointee.response) { $0 }
+    exchange.pointee.packet.isUncounted = route.pointee.execution == 3 ? 1 : 0
     exchange.pointee.packet.action = { packet in Exchange.runOnWorker(Exchange.of(packet)) }
   }
 

@@ -6,7 +6,10 @@ import MewsCore
 /// How a server is set up; zeros are replaced by defaults.
 public struct ServerOptions: Sendable {
   public var ioThreads = 0
+  /// How many handlers run at once on workers.
   public var workers = 0
+  /// How many worker threads there may be, those included whose handlers sleep.
+  public var workersMaximum = 0
   public var drainTimeoutMilliseconds: UInt32 = 30_000
   public var forcesWorkers = false
   public var limits = ServerLimits()
@@ -17,6 +20,8 @@ public struct ServerOptions: Sendable {
   /// request.
   public var effectiveIOThreads: Int { ioThreads > 0 ? ioThreads : min(16, (ProcessorCount.available + 1) / 2) }
   public var effectiveWorkers: Int { workers > 0 ? workers : ProcessorCount.available }
+  var workerLimits: WorkerLimits { WorkerLimits(concurrency: effectiveWorkers, maximum: workersMaximum) }
+  public var effectiveWorkersMaximum: Int { workerLimits.maximum }
 }
 
 /// The server: I/O threads with their connections, workers on a completion port, and the memory under them.
@@ -51,8 +56,8 @@ public final class Server: @unchecked Sendable {
   /// The thread that timers of the layers above go to; nil before the start.
   public var firstThread: IOThread? { contexts.first?.pointee.thread }
 
-  /// How many threads may run handlers.
-  public var threadCount: Int { options.effectiveIOThreads + options.effectiveWorkers }
+  /// How many threads may run handlers, if as many are needed.
+  public var threadCount: Int { options.effectiveIOThreads + options.effectiveWorkersMaximum }
 
   /// Adds a socket that listens already. Before the start. The server owns it from now on.
   public func add(_ socket: ListeningSocket) { sockets.append(socket) }
@@ -102,7 +107,7 @@ public final class Server: @unchecked Sendable {
       start: { argument in Server.workerDidStart(argument) }, exit: { _ in Server.workerWillExit() },
       context: Unmanaged.passUnretained(self).toOpaque())
     let pool = WorkerPool.create(
-      port: port, count: options.effectiveWorkers, firstIndex: UInt32(options.effectiveIOThreads),
+      port: port, limits: options.workerLimits, firstIndex: UInt32(options.effectiveIOThreads),
       server: Unmanaged.passUnretained(self).toOpaque(), hooks: hooks)
     guard let pool else { throw SystemError(call: "malloc", code: ENOMEM) }
     let error = pool.start()

@@ -41,35 +41,19 @@ struct WorkerPoolTests {
     }
   }
 
-  private func withPool(
-    workers: Int, record: Record, _ body: (CompletionPort, WorkerPool) throws -> Void
-  ) throws {
-    try withPort(concurrency: workers) { port in
-      let pool = try #require(
-        WorkerPool.create(
-          port: port, count: workers, firstIndex: 2, server: UnsafeMutableRawPointer(bitPattern: 64),
-          hooks: record.hooks))
-      defer { pool.destroy() }
-      #expect(pool.start() == 0)
-      try body(port, pool)
-    }
-  }
-
   @Test("Each worker has its context, its name and its hooks")
   func identity() throws {
     let record = Record()
-    try withPool(workers: 3, record: record) { port, pool in
+    let limits = WorkerLimits(concurrency: 2, maximum: 3)
+    try withWorkers(concurrency: 2, limits: limits, hooks: record.hooks) { port, _ in
       #expect(eventually { port.waiterCount == 3 })
-      pool.stop()
-      pool.join()
-      let seen = record.seen.withLock { $0 }
-      #expect(seen.starts.sorted() == [2, 3, 4])
-      #expect(seen.exits.sorted() == [2, 3, 4])
-      #expect(seen.names == ["mews-worker-2", "mews-worker-3", "mews-worker-4"])
-      #expect(seen.areWorkers)
-      #expect(seen.servers == [64])
-      #expect(port.waiterCount == 0 && port.activeCount == 0)
     }
+    let seen = record.seen.withLock { $0 }
+    #expect(seen.starts.sorted() == [2, 3, 4])
+    #expect(seen.exits.sorted() == [2, 3, 4])
+    #expect(seen.names == ["mews-worker-2", "mews-worker-3", "mews-worker-4"])
+    #expect(seen.areWorkers)
+    #expect(seen.servers == [64])
   }
 
   @Test("Stopping runs what is queued first")
@@ -84,18 +68,16 @@ struct WorkerPoolTests {
           operation: Unmanaged.passUnretained(record).toOpaque(),
           action: { packet in Record.of(packet.pointee.operation)?.seen.withLock { $0.runs += 1 } }))
     }
-    try withPool(workers: 2, record: record) { port, pool in
+    try withWorkers(concurrency: 2, hooks: record.hooks) { port, _ in
       for index in 0..<count { port.post(packets + index) }
-      pool.stop()
-      pool.join()
-      #expect(record.seen.withLock { $0.runs } == count)
     }
+    #expect(record.seen.withLock { $0.runs } == count)
   }
 
   @Test("Closing the port ends the workers as well")
   func closeEnds() throws {
     let record = Record()
-    try withPool(workers: 2, record: record) { port, pool in
+    try withWorkers(concurrency: 1, hooks: record.hooks) { port, pool in
       port.close()
       pool.join()
       #expect(record.seen.withLock { $0.exits.count } == 2)
@@ -120,10 +102,12 @@ struct WorkerPoolTests {
         var hooks = hooks
         hooks.context = UnsafeMutableRawPointer(pointer)
         let pool = try #require(
-          WorkerPool.create(port: port, count: 1, firstIndex: 0, server: nil, hooks: hooks))
+          WorkerPool.create(
+            port: port, limits: WorkerLimits(concurrency: 1, maximum: 1), firstIndex: 0, server: nil, hooks: hooks))
         #expect(pool.start() == 0)
         pool.stop()
         pool.join()
+        port.close()
         pool.destroy()
         #expect(
           pointer.pointee == [
@@ -133,11 +117,13 @@ struct WorkerPoolTests {
     }
   }
 
-  @Test("A pool of no workers, or of more than an address space holds, is refused")
+  @Test("Limits that contradict themselves, or that no process could have, are refused")
   func refused() {
     withPort(concurrency: 1) { port in
-      for count in [0, -1, Int.max] {
-        let pool = WorkerPool.create(port: port, count: count, firstIndex: 0, server: nil, hooks: ThreadHooks())
+      for maximum in [0, -1, 1, 65_537, Int.max] {
+        var limits = WorkerLimits(concurrency: 1)
+        limits.maximum = maximum
+        let pool = WorkerPool.create(port: port, limits: limits, firstIndex: 0, server: nil, hooks: ThreadHooks())
         #expect(pool == nil)
       }
     }

@@ -1,0 +1,20 @@
+#include "CMewsShims.h"
+
+int32_t shim_thread_state_open(int32_t thread) {
+    char path[64];
+    snprintf(path, sizeof path, "/proc/self/task/%d/stat", thread);
+    int descriptor = open(path, O_RDONLY | O_CLOEXEC);
+    return descriptor >= 0 ? descriptor : -errno;
+}
+
+int32_t shim_thread_sleeps(int32_t descriptor) {
+    /* "TID (NAME) STATE ...": a name has 15 bytes at most, and may hold parentheses and spaces itself. */
+    char text[64];
+    ssize_t length = pread(descriptor, text, sizeof text - 1, 0);
+    if (length <= 0) return -1;
+    text[length] = '\0';
+    const char *name_end = strrchr(text, ')');
+    if (name_end == NULL || name_end[1] != ' ') return -1;
+    /* Interruptible (S) and uninterruptible (D) waits. */
+    return name_end[2] == 'S' || name_end[2] == 'D';
+}

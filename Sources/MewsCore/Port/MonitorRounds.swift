@@ -1,0 +1,137 @@
+import CMewsShims
+import Synchronization
+
+/// What the monitor does when it looks: who sleeps gives its slot up, who was found asleep and burns CPU has one again,
+/// and threads are added where packets wait for nothing else.
+///
+/// A worker counts as asleep when it has been running one counted packet for 0.2 ms at least; its CPU clock has hardly
+/// advanced since the last look, if there was one in that time; and the kernel says that it waits for something. The
+/// CPU clock costs little and rules out the ones that work; the kernel's word tells those that sleep from those that
+/// would run if they had a CPU.
+struct MonitorRounds {
+  struct Outcome {
+    /// No packet waited.
+    var isQuiet = true
+    /// Something was done.
+    var hasActed = false
+  }
+
+  /// Of the workers that sleep without a slot, where the next look goes on to see whether they are awake again.
+  private var nextReleased = 0
+  private var growth: WorkerGrowth
+
+  /// How many of those a look takes in.
+  private static var releasedPerLook: Int { 2 }
+  /// How many of the packets that wait a look takes in.
+  private static var packetsPerLook: Int { 64 }
+  /// A thread that has used less of the time than one of so many parts may be asleep.
+  private static var idleDivisor: Int64 { 8 }
+  /// A thread that has used more of the time than one of so many parts is awake.
+  private static var busyDivisor: Int64 { 2 }
+
+  init(limits: WorkerLimits) {
+    growth = WorkerGrowth(burst: limits.burst)
+  }
+
+  /// Looks once.
+  ///
+  /// - Parameter now: the time of the monotonic clock.
+  mutating func look(_ pool: WorkerPoolState.Pointer, now: Int64) -> Outcome {
+    let port = pool.pointee.port
+    var outcome = Outcome()
+    var backlog = port.backlog(limit: Self.packetsPerLook)
+    guard backlog.isWaiting else { return outcome }
+    outcome.isQuiet = false
+    pool.pointee.looks.add(1, ordering: .relaxed)
+    pool.pointee.lock.lock()
+    let hasReleased = releaseSleepers(pool, now)
+    reclaimFromAwake(pool, now)
+    let starting = pool.pointee.roster.starting
+    pool.pointee.lock.unlock()
+    if hasReleased { backlog = port.backlog(limit: Self.packetsPerLook) }
+    let hasGrown = grow(pool, backlog, starting: starting, now: now)
+    outcome.hasActed = hasReleased || hasGrown
+    return outcome
+  }
+}
+
+// MARK: With the pool locked
+
+extension MonitorRounds {
+  private func releaseSleepers(_ pool: WorkerPoolState.Pointer, _ now: Int64) -> Bool {
+    let port = pool.pointee.port
+    var hasReleased = false
+    for number in 0..<pool.pointee.roster.end {
+      let entry = pool.pointee.roster.entries + number
+      guard let worker = entry.pointee.worker, let thread = entry.pointee.thread else { continue }
+      let activity = worker.pointee.activity.load(ordering: .relaxed)
+      guard activity != 0, now &- Int64(bitPattern: activity) >= MonitorPace.shortestPause else { continue }
+      let isNew = entry.pointee.sample.activity != activity
+      guard isNew || !entry.pointee.sample.isReleased, port.isCounted(thread) else { continue }
+      guard Self.isAsleep(&entry.pointee.sample, activity, now) else { continue }
+      let isReleased = port.releaseSlot(of: thread) { worker.pointee.activity.load(ordering: .relaxed) == activity }
+      entry.pointee.sample.isReleased = isReleased
+      guard isReleased else { continue }
+      pool.pointee.released.add(1, ordering: .relaxed)
+      hasReleased = true
+    }
+    return hasReleased
+  }
+
+  /// Whether a worker that has been running one packet for a while is asleep in it.
+  private static func isAsleep(_ sample: inout WorkerSample, _ activity: UInt64, _ now: Int64) -> Bool {
+    if sample.activity != activity { sample.begin(activity) }
+    if let share = sample.share(now), share.used &* idleDivisor >= share.elapsed { return false }
+    return sample.isAsleep()
+  }
+
+  private mutating func reclaimFromAwake(_ pool: WorkerPoolState.Pointer, _ now: Int64) {
+    let end = pool.pointee.roster.end
+    guard end > 0 else { return }
+    var seen = 0
+    var number = nextReleased % end
+    for _ in 0..<end where seen < Self.releasedPerLook {
+      let entry = pool.pointee.roster.entries + number
+      number = (number &+ 1) % end
+      guard entry.pointee.sample.isReleased, let worker = entry.pointee.worker, let thread = entry.pointee.thread
+      else { continue }
+      seen &+= 1
+      let isReclaimed = Self.reclaim(pool.pointee.port, worker, thread, &entry.pointee.sample, now)
+      if isReclaimed { pool.pointee.reclaimed.add(1, ordering: .relaxed) }
+    }
+    nextReleased = number
+  }
+
+  /// Gives a worker that was found asleep its slot back, if it burns CPU in the same packet.
+  private static func reclaim(
+    _ port: CompletionPort, _ worker: WorkerPointer, _ thread: PortThreadPointer, _ sample: inout WorkerSample,
+    _ now: Int64
+  ) -> Bool {
+    let activity = sample.activity
+    guard worker.pointee.activity.load(ordering: .relaxed) == activity else {
+      sample.isReleased = false
+      return false
+    }
+    guard let share = sample.share(now), share.used &* busyDivisor > share.elapsed else { return false }
+    let isReclaimed = port.reclaimSlot(of: thread) { worker.pointee.activity.load(ordering: .relaxed) == activity }
+    sample.isReleased = !isReclaimed
+    return isReclaimed
+  }
+}
+
+// MARK: With nothing locked
+
+extension MonitorRounds {
+  /// Adds the threads that packets wait for: at once for uncounted packets, at a measured pace for counted ones.
+  private mutating func grow(
+    _ pool: WorkerPoolState.Pointer, _ backlog: PortBacklog, starting: Int, now: Int64
+  ) -> Bool {
+    let missing = backlog.counted &+ backlog.uncounted &- starting
+    guard missing > 0 else { return false }
+    let uncounted = min(backlog.uncounted, missing)
+    let granted = uncounted &+ growth.grant(missing &- uncounted, now: now)
+    var added = 0
+    while added < granted, WorkerPoolState.addThread(pool) == 0 { added &+= 1 }
+    return added > 0
+  }
+}
