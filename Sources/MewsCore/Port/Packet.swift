@@ -11,6 +11,7 @@ public typealias PacketPointer = UnsafeMutablePointer<Packet>
 
 extension shim_packet {
   /// A packet that no queue holds.
+  @_noLocks
   public init(
     key: UInt = 0, bytes: UInt = 0, operation: UnsafeMutableRawPointer? = nil, status: Int32 = 0,
     action: (@convention(c) (PacketPointer) -> Void)? = nil
