@@ -18,6 +18,7 @@
 #include "shims_process.h"
 #include "shims_simd.h"
 #include "shims_socket.h"
+#include "shims_operation.h"
 #include "shims_thread.h"
 #include "shims_watch.h"
 

@@ -14,6 +14,7 @@ static const uint32_t SHIM_EPOLL_WRITABLE = EPOLLOUT;
 static const uint32_t SHIM_EPOLL_PEER_CLOSED = EPOLLRDHUP;
 static const uint32_t SHIM_EPOLL_HANGUP = EPOLLHUP;
 static const uint32_t SHIM_EPOLL_ERROR = EPOLLERR;
+static const uint32_t SHIM_EPOLL_URGENT = EPOLLPRI;
 static const uint32_t SHIM_EPOLL_EDGE = EPOLLET;
 static const uint32_t SHIM_EPOLL_EXCLUSIVE = EPOLLEXCLUSIVE;
 

@@ -49,7 +49,7 @@ SHIM_NO_LOCKS static inline intptr_t shim_send(
 }
 
 /* Takes a connection: its descriptor, non-blocking and closed on exec, or the negative errno. */
-int32_t shim_accept(int32_t listener);
+SHIM_NO_LOCKS int32_t shim_accept(int32_t listener);
 
 /*
  * Small responses must not wait for the acknowledgement of earlier ones. Unix sockets answer an error, which is fine.

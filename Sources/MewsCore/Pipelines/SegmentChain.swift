@@ -1,3 +1,4 @@
+import CMewsShims
 import Glibc
 
 /// Bytes in a row of blocks: written at the tail, read at the head. Blocks are released as soon as they are read, so an

@@ -42,7 +42,7 @@ extension CompletionPort {
     state.pointee.queue.active &-= 1
     let claimed = state.pointee.queue.claimWaiters()
     state.pointee.lock.unlock()
-    PortQueue.wake(claimed)
+    PortState.wake(claimed, of: state)
     return true
   }
 

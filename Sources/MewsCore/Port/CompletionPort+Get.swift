@@ -28,22 +28,39 @@ extension CompletionPort {
       leave()
       return .closed
     }
+    if state.pointee.driver != nil && state.pointee.queue.isLookDue(mayWait: timeoutNanoseconds != 0) {
+      return look(thread, timeoutNanoseconds)
+    }
+    return takeOrWait(thread, timeoutNanoseconds)
+  }
+
+  /// Takes the first packet, waits for one or gives up. Called with the lock held, leaves without it.
+  @_noLocks @inline(__always)
+  func takeOrWait(_ thread: PortThreadPointer, _ timeoutNanoseconds: Int64) -> PortResult {
     if let packet = state.pointee.queue.take(for: thread) {
       // There is something to claim only where counted and uncounted packets meet.
       let claimed = state.pointee.queue.claimWaiters()
-      state.pointee.lock.unlock()
-      PortQueue.wake(claimed)
+      PortState.unlock(state)
+      PortState.wake(claimed, of: state)
       thread.pointee.borrow(packet)
       return .packet(packet)
     }
     guard timeoutNanoseconds != 0 else {
-      state.pointee.lock.unlock()
+      PortState.unlock(state)
       return .timedOut
     }
-    thread.pointee.word.store(PortThread.parked, ordering: .relaxed)
     state.pointee.queue.push(thread)
-    state.pointee.lock.unlock()
-    return park(thread, timeoutNanoseconds)
+    let deadline = CompletionPort.deadline(after: timeoutNanoseconds)
+    if state.pointee.driver != nil && state.pointee.queue.leader == nil {
+      state.pointee.queue.leader = thread
+      thread.pointee.isLeading = true
+      thread.pointee.word.store(PortThread.leading, ordering: .relaxed)
+      state.pointee.lock.unlock()
+      return lead(thread, deadline)
+    }
+    thread.pointee.word.store(PortThread.parked, ordering: .relaxed)
+    PortState.unlock(state)
+    return park(thread, deadline)
   }
 
   /// Like `get`, and takes as many of the packets that are there as the array holds. It never waits to fill the array.
@@ -76,26 +93,31 @@ extension CompletionPort {
         thread.pointee.borrow(packet)
         taken &+= 1
       }
-      state.pointee.lock.unlock()
+      PortState.unlock(state)
     }
     return .packets(taken)
   }
 
-  /// Sleeps until a poster or `close` releases the thread, or until the time is over.
+  /// Sleeps until a poster or `close` releases the thread, until it has to lead, or until the time is over.
   @_noLocks
-  private func park(_ thread: PortThreadPointer, _ timeoutNanoseconds: Int64) -> PortResult {
-    var deadline: Int64 = -1
-    if timeoutNanoseconds > 0 {
-      let (sum, overflows) = shim_monotonic_nanoseconds().addingReportingOverflow(timeoutNanoseconds)
-      deadline = overflows ? -1 : sum
-    }
-    while thread.pointee.word.load(ordering: .acquiring) == PortThread.parked {
+  func park(_ thread: PortThreadPointer, _ timeLimit: Int64) -> PortResult {
+    var deadline = timeLimit
+    while true {
+      let word = thread.pointee.word.load(ordering: .acquiring)
+      if word == PortThread.released { return released(thread) }
+      if word == PortThread.leading { return lead(thread, timeLimit) }
       let result = shim_futex_wait_until(thread.pointee.wordAddress, PortThread.parked, deadline)
       guard result == ETIMEDOUT else { continue }
       if withdraw(thread) { return .timedOut }
       // A poster has claimed this thread and is about to store the word: the packet is ours, time or not.
       deadline = -1
     }
+  }
+
+  /// What a thread returns with that somebody has released.
+  @_noLocks
+  func released(_ thread: PortThreadPointer) -> PortResult {
+    if thread.pointee.isLeading { stopLeading(thread) }
     guard let packet = thread.pointee.packet else {
       leave()
       return .abandoned
@@ -109,9 +131,23 @@ extension CompletionPort {
   @_noLocks
   private func withdraw(_ thread: PortThreadPointer) -> Bool {
     state.pointee.lock.lock()
-    defer { state.pointee.lock.unlock() }
-    guard thread.pointee.isWaiting else { return false }
+    guard thread.pointee.isWaiting else {
+      state.pointee.lock.unlock()
+      return false
+    }
     state.pointee.queue.remove(thread)
+    // It may have been made the leader as its time ran out.
+    let successor = thread.pointee.isLeading ? state.pointee.queue.replaceLeader(thread) : nil
+    PortState.unlock(state)
+    CompletionPort.wakeLeader(successor)
     return true
+  }
+
+  /// A time on the monotonic clock; negative for never.
+  @_noLocks
+  static func deadline(after nanoseconds: Int64) -> Int64 {
+    guard nanoseconds >= 0 else { return -1 }
+    let (sum, overflows) = shim_monotonic_nanoseconds().addingReportingOverflow(nanoseconds)
+    return overflows ? -1 : sum
   }
 }

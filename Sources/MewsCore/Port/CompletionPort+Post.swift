@@ -38,8 +38,8 @@ extension CompletionPort {
     }
     state.pointee.queue.append(first: first, last: last, count: count)
     let claimed = state.pointee.queue.claimWaiters()
-    state.pointee.lock.unlock()
-    PortQueue.wake(claimed)
+    PortState.unlock(state)
+    PortState.wake(claimed, of: state)
     return true
   }
 
@@ -67,9 +67,38 @@ extension CompletionPort {
     packet.pointee.action = action
     state.pointee.queue.append(first: packet, last: packet, count: 1)
     let claimed = state.pointee.queue.claimWaiters()
-    state.pointee.lock.unlock()
-    PortQueue.wake(claimed)
+    PortState.unlock(state)
+    PortState.wake(claimed, of: state)
     return .posted
+  }
+
+  /// Queues the completion of an operation, also when the port is closed: every operation completes.
+  ///
+  /// - Returns: threads to be released with `wake`, when the caller holds no lock that they could want.
+  @_noLocks
+  func complete(_ packet: PacketPointer) -> PortThreadPointer? {
+    state.pointee.lock.lock()
+    state.pointee.queue.append(first: packet, last: packet, count: 1)
+    let claimed = state.pointee.queue.claimWaiters()
+    PortState.unlock(state)
+    return claimed
+  }
+
+  /// Queues completions, as `complete(_:)` does for one.
+  @_noLocks
+  func complete(_ completed: shim_packet_chain) -> PortThreadPointer? {
+    guard completed.first != nil else { return nil }
+    state.pointee.lock.lock()
+    state.pointee.queue.append(completed)
+    let claimed = state.pointee.queue.claimWaiters()
+    PortState.unlock(state)
+    return claimed
+  }
+
+  /// Releases threads that a completion was handed to.
+  @_noLocks @inline(__always)
+  func wake(_ claimed: PortThreadPointer?) {
+    if claimed != nil { PortState.wake(claimed, of: state) }
   }
 
   private static func makeSlab() -> PacketPointer? {

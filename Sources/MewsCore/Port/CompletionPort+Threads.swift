@@ -32,8 +32,8 @@ extension CompletionPort {
     thread.pointee.holdsSlot = false
     state.pointee.queue.active &-= 1
     let claimed = state.pointee.queue.claimWaiters()
-    state.pointee.lock.unlock()
-    PortQueue.wake(claimed)
+    PortState.unlock(state)
+    PortState.wake(claimed, of: state)
   }
 
   /// Says that the calling thread no longer blocks. It is active again at once, even if that makes one more than the
@@ -71,13 +71,15 @@ extension CompletionPort {
   static func leave(_ thread: PortThreadPointer) {
     guard let state = thread.pointee.port else { return }
     thread.pointee.port = nil
+    // In the child of a fork the lock may be held by a thread that does not exist there.
+    if let driver = state.pointee.driver, driver.isInChild { return }
     state.pointee.lock.lock()
     state.pointee.queue.settle(thread)
     let claimed = state.pointee.queue.claimWaiters()
     state.pointee.queue.associatedThreads &-= 1
     let isLast = state.pointee.queue.isDestroyed && state.pointee.queue.associatedThreads == 0
-    state.pointee.lock.unlock()
-    PortQueue.wake(claimed)
+    PortState.unlock(state)
+    PortState.wake(claimed, of: state)
     if isLast { _unsafePerformance { release(state) } }
   }
 }

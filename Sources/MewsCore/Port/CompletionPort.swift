@@ -23,7 +23,11 @@ public enum PortResult {
 /// exits or begins a blocking scope. It is associated with the port by its first `get`, and with one port at a time. A
 /// wait that times out leaves the thread inactive.
 ///
-/// The port does no input or output itself. Every function may be called from any thread.
+/// Of threads that wait on a port with a driver, one leads: it waits in the driver for input and output instead of
+/// sleeping. When it leaves, another takes over. Leading makes no difference to who is released when, but for one: what
+/// the leader found itself goes to it first, as if it had come last.
+///
+/// Every function may be called from any thread.
 public struct CompletionPort: @unchecked Sendable {
   let state: UnsafeMutablePointer<PortState>
 
@@ -32,11 +36,16 @@ public struct CompletionPort: @unchecked Sendable {
   /// - Parameter concurrency: how many threads may be active at once; 0 for one a CPU that this process may use.
   /// - Returns: the port, to be released with `destroy()`; nil when memory is out.
   public static func create(concurrency: Int) -> CompletionPort? {
+    create(concurrency: concurrency, driver: nil)
+  }
+
+  /// Creates a port whose waiting threads drive input and output. The driver is released with the port's memory.
+  static func create(concurrency: Int, driver: PortDriver?) -> CompletionPort? {
     let processors = ProcessorCount.available
     let limit = concurrency > 0 ? concurrency : processors
     guard let memory = aligned_alloc(128, (MemoryLayout<PortState>.size + 127) & ~127) else { return nil }
     let state = memory.bindMemory(to: PortState.self, capacity: 1)
-    state.initialize(to: PortState(concurrency: limit, spins: processors > 1))
+    state.initialize(to: PortState(concurrency: limit, spins: processors > 1, driver: driver))
     return CompletionPort(state: state)
   }
 
@@ -46,6 +55,14 @@ public struct CompletionPort: @unchecked Sendable {
   ///   them back. Packets of the port's own memory are dropped. Nil the second time.
   @discardableResult
   public func close() -> PacketPointer? {
+    abandon()
+    state.pointee.lock.lock()
+    defer { PortState.unlock(state) }
+    return takeUndelivered()
+  }
+
+  /// The first half of `close`: packets stay queued, and completions of operations may still follow.
+  func abandon() {
     state.pointee.lock.lock()
     state.pointee.queue.isClosed = true
     let abandoned = state.pointee.queue.waiters
@@ -53,10 +70,8 @@ public struct CompletionPort: @unchecked Sendable {
       // The chain through `next` stays as it is, for `wake`.
       state.pointee.queue.remove(waiter)
     }
-    let undelivered = takeUndelivered()
-    state.pointee.lock.unlock()
-    PortQueue.wake(abandoned)
-    return undelivered
+    PortState.unlock(state)
+    PortState.wake(abandoned, of: state)
   }
 
   /// Closes the port and releases its memory, at once or when the last associated thread has left or exited. The caller
@@ -74,8 +89,10 @@ public struct CompletionPort: @unchecked Sendable {
   public var concurrency: Int { state.pointee.queue.concurrency }
 
   static func release(_ state: UnsafeMutablePointer<PortState>) {
+    let driver = state.pointee.driver
     state.deinitialize(count: 1)
     free(state)
+    driver?.release()
   }
 
   private func takeUndelivered() -> PacketPointer? {

@@ -13,11 +13,14 @@ public enum ReadyEvents {
   public static var hangup: UInt32 { @_noLocks get { SHIM_EPOLL_HANGUP } }
   /// The descriptor has failed.
   public static var error: UInt32 { @_noLocks get { SHIM_EPOLL_ERROR } }
+  /// A TCP stream has an urgent mark, at which receiving stops short.
+  static var urgent: UInt32 { @_noLocks get { SHIM_EPOLL_URGENT } }
 }
 
 /// An epoll set with room for the events of one wait.
 struct EventPoll {
-  private let descriptor: Int32
+  /// Itself readable while there are events.
+  let descriptor: Int32
   private let events: UnsafeMutablePointer<epoll_event>
 
   /// How many events one wait returns at most.
@@ -44,11 +47,12 @@ struct EventPoll {
   /// Reports every change of the descriptor's readiness, in both directions and edge-triggered, with `data`. One call
   /// serves for the descriptor's life.
   ///
+  /// - Parameter extra: kinds of readiness besides readable, writable and peer closed.
   /// - Returns: 0 or an errno.
   @_noLocks
-  func add(_ target: Int32, data: UInt64) -> Int32 {
+  func add(_ target: Int32, data: UInt64, extra: UInt32 = 0) -> Int32 {
     let interest =
-      SHIM_EPOLL_READABLE | SHIM_EPOLL_WRITABLE | SHIM_EPOLL_PEER_CLOSED | SHIM_EPOLL_EDGE
+      SHIM_EPOLL_READABLE | SHIM_EPOLL_WRITABLE | SHIM_EPOLL_PEER_CLOSED | SHIM_EPOLL_EDGE | extra
     return 0 &- shim_epoll_add(descriptor, target, interest, data)
   }
 

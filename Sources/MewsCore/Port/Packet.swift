@@ -14,6 +14,7 @@ public typealias PacketPointer = UnsafeMutablePointer<Packet>
 
 extension shim_packet {
   /// A packet that no queue holds.
+  @_noLocks
   public init(
     key: UInt = 0, bytes: UInt = 0, operation: UnsafeMutableRawPointer? = nil, status: Int32 = 0,
     isUncounted: Bool = false, action: (@convention(c) (PacketPointer) -> Void)? = nil

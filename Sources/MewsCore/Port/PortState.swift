@@ -10,10 +10,15 @@ import Synchronization
 struct PortState: ~Copyable {
   var queue: PortQueue
   let lock: FutexLock
+  /// What threads that wait do meanwhile; nil for a port without input and output.
+  let driver: PortDriver?
+  /// Changes when a thread ends to lead a port that is closed: for who waits for that.
+  let leaderChanges = Atomic<UInt32>(0)
 
-  init(concurrency: Int, spins: Bool) {
+  init(concurrency: Int, spins: Bool, driver: PortDriver?) {
     queue = PortQueue(concurrency: concurrency)
     lock = FutexLock(spins: spins)
+    self.driver = driver
   }
 }
 
@@ -34,17 +39,28 @@ struct PortQueue: ~Copyable {
   var last: PacketPointer?
   var depth = 0
 
-  /// Waiting threads, latest first.
+  /// Waiting threads, latest first. The leader, while it can be claimed, is one of them.
   var waiters: PortThreadPointer?
+  var oldestWaiter: PortThreadPointer?
   var waiterCount = 0
 
   /// Who wants to be woken as soon as packets are left over that no thread could be handed.
   var watcher: PortThreadPointer?
 
+  /// The thread that drives the port's input and output. While any thread waits on a port with a driver, there is one.
+  var leader: PortThreadPointer?
+  /// How many packets were taken since input and output were last looked at.
+  var takenSinceLook = 0
+
+  /// Takes no posts and lets nobody wait. Completions of operations in flight still come.
   var isClosed = false
   /// Whether the owner is done with the port. The last associated thread then frees it.
   var isDestroyed = false
   var associatedThreads = 0
+
+  /// Readable while packets are queued or the port is closed; negative until it is asked for.
+  var descriptor: Int32 = -1
+  var isDescriptorReadable = false
 
   /// Packets for user posts, and the slabs they are cut from. The first packet of a slab links the slabs.
   var freePackets: PacketPointer?
@@ -88,7 +104,7 @@ extension PortQueue {
     waiter.pointee.isWaiting = true
     waiter.pointee.previous = nil
     waiter.pointee.next = waiters
-    waiters?.pointee.previous = waiter
+    if let waiters { waiters.pointee.previous = waiter } else { oldestWaiter = waiter }
     waiters = waiter
     waiterCount &+= 1
   }
@@ -98,7 +114,7 @@ extension PortQueue {
     let next = waiter.pointee.next
     let previous = waiter.pointee.previous
     if let previous { previous.pointee.next = next } else { waiters = next }
-    next?.pointee.previous = previous
+    if let next { next.pointee.previous = previous } else { oldestWaiter = previous }
     waiter.pointee.isWaiting = false
     waiterCount &-= 1
   }
@@ -113,6 +129,7 @@ extension PortQueue {
       active &+= 1
       thread.pointee.holdsSlot = true
     }
+    takenSinceLook &+= 1
     return removeFirst()
   }
 
@@ -139,19 +156,6 @@ extension PortQueue {
     return claimed
   }
 
-  /// Releases threads that were claimed. The lock must be free: a woken thread may want it at once.
-  @_noLocks
-  static func wake(_ claimed: PortThreadPointer?) {
-    var next = claimed
-    while let waiter = next {
-      // Once the word is stored the thread runs, and its record is its own again.
-      next = waiter.pointee.next
-      let address = waiter.pointee.wordAddress
-      waiter.pointee.word.store(PortThread.released, ordering: .releasing)
-      shim_futex_wake_one(address)
-    }
-  }
-
   /// Takes back what the thread had from the port: its slot and the port's own packets.
   @_noLocks @inline(__always)
   mutating func settle(_ thread: PortThreadPointer) {
@@ -164,6 +168,14 @@ extension PortQueue {
       thread.pointee.lent = packet.pointee.next
       recycle(packet)
     }
+  }
+
+  /// Makes the port's descriptor readable, or no longer so. Threads that wait have had their packets by now.
+  @_noLocks @inline(__always)
+  mutating func updateDescriptor() {
+    guard descriptor >= 0, isDescriptorReadable != (depth > 0 || isClosed) else { return }
+    isDescriptorReadable.toggle()
+    if isDescriptorReadable { shim_eventfd_signal(descriptor) } else { shim_eventfd_clear(descriptor) }
   }
 
   @_noLocks @inline(__always)
@@ -182,5 +194,28 @@ extension PortQueue {
       packet.pointee.isPooled = 1
       recycle(packet)
     }
+  }
+}
+
+extension PortState {
+  /// Releases threads that were claimed. The lock must be free: a woken thread may want it at once.
+  @_noLocks
+  static func wake(_ claimed: PortThreadPointer?, of state: UnsafeMutablePointer<PortState>) {
+    var next = claimed
+    while let waiter = next {
+      // Once the word is stored the thread runs: its record is its own again, and the port may be gone with it.
+      next = waiter.pointee.next
+      let address = waiter.pointee.wordAddress
+      if waiter.pointee.isLeading { state.pointee.driver?.interrupt() }
+      let before = waiter.pointee.word.exchange(PortThread.released, ordering: .acquiringAndReleasing)
+      if before == PortThread.parked { shim_futex_wake_one(address) }
+    }
+  }
+
+  /// Leaves the lock, after it made the port's descriptor, if it has been asked for, tell what there is now.
+  @_noLocks @inline(__always)
+  static func unlock(_ state: UnsafeMutablePointer<PortState>) {
+    state.pointee.queue.updateDescriptor()
+    state.pointee.lock.unlock()
   }
 }

@@ -6,12 +6,15 @@ import Synchronization
 ///
 /// Fields are the thread's own unless their comment says that the port's lock guards them.
 struct PortThread: ~Copyable {
-  /// `parked` while the thread waits for a hand-off, `released` once its outcome is written.
+  /// `parked` while the thread sleeps until a hand-off, `leading` while it waits in the port's driver instead, `released`
+  /// once its outcome is written.
   let word = Atomic<UInt32>(Self.parked)
   /// Guarded by the port's lock: whether the thread is on the stack of waiters.
   var isWaiting = false
   /// Guarded by the port's lock: whether the thread counts as one of the port's active threads.
   var holdsSlot = false
+  /// Guarded by the port's lock: whether the thread drives the port's input and output while it waits.
+  var isLeading = false
   /// Whether the thread's exit is being watched.
   var isExitWatched = false
   /// How many blocking scopes the thread is inside of.
@@ -28,6 +31,7 @@ struct PortThread: ~Copyable {
 
   static var parked: UInt32 { @_noLocks get { 0 } }
   static var released: UInt32 { @_noLocks get { 1 } }
+  static var leading: UInt32 { @_noLocks get { 2 } }
 
   /// The calling thread's record.
   static var current: PortThreadPointer {

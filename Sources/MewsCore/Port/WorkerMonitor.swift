@@ -49,7 +49,7 @@ struct WorkerMonitor {
     state.pointee.pool.pointee.port.unwatch()
     let record = state.pointee.record
     record.pointee.next = nil
-    PortQueue.wake(record)
+    PortState.wake(record, of: state.pointee.pool.pointee.port.state)
     pthread_join(state.pointee.thread, nil)
   }
 

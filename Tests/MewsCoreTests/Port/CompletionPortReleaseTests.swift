@@ -253,7 +253,7 @@ struct CompletionPortReleaseTests {
         port.state.pointee.lock.unlock()
         #expect(eventually { shim_monotonic_nanoseconds() > begin + 20_000_000 })
         #expect(claimed == nil || !waiter.isFulfilled)
-        PortQueue.wake(claimed)
+        PortState.wake(claimed, of: port.state)
         #expect(waiter.value == (claimed == nil ? .timedOut : .packet(key: 9)))
       }
     }

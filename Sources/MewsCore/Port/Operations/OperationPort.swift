@@ -1,0 +1,153 @@
+import CMewsShims
+import Glibc
+import Synchronization
+
+/// A completion port with input and output: operations are started on handles and complete with packets, and the
+/// threads that wait for the packets drive them.
+///
+/// Sockets, pipes and the like are watched by epoll, edge-triggered, from association to close. An operation tries its
+/// system call at once, unless the kernel has said already that there is nothing to do; what cannot be done yet waits in
+/// its handle's queue, reads and writes apart, until the leader hears that it can. Files have threads of their own.
+///
+/// Locks are taken in this order: a handle's slot or the timers, then the port's queue. Every function may be called
+/// from any thread.
+public struct OperationPort: @unchecked Sendable {
+  let state: UnsafeMutablePointer<OperationPortState>
+
+  /// Creates a port.
+  ///
+  /// - Parameter concurrency: how many threads may be busy with packets at once; 0 for one a CPU that this process may
+  ///   use.
+  /// - Returns: the port, to be released with `close()`.
+  public static func create(concurrency: Int) throws(SystemError) -> OperationPort {
+    var isComplete = false
+    let poll = try EventPoll.create()
+    defer { if !isComplete { poll.destroy() } }
+    let interruption = try WakeDescriptor.create()
+    defer { if !isComplete { interruption.destroy() } }
+    let error = poll.add(interruption.descriptor, data: OperationPortState.interruptionData)
+    guard error == 0 else { throw SystemError(call: "epoll_ctl", code: error) }
+    guard let parts = OperationPortState.Parts.create() else { throw SystemError(call: "malloc", code: ENOMEM) }
+    defer { if !isComplete { parts.destroy() } }
+    guard let memory = aligned_alloc(128, (MemoryLayout<OperationPortState>.size + 127) & ~127) else {
+      throw SystemError(call: "aligned_alloc", code: ENOMEM)
+    }
+    let state = memory.bindMemory(to: OperationPortState.self, capacity: 1)
+    let driver = PortDriver(
+      shim_port_driver(
+        context: memory, wait: OperationPortState.wait, interrupt: OperationPortState.interrupt,
+        release: OperationPortState.release),
+      forkMark: parts.forkMark)
+    guard let port = CompletionPort.create(concurrency: concurrency, driver: driver) else {
+      free(memory)
+      throw SystemError(call: "malloc", code: ENOMEM)
+    }
+    state.initialize(
+      to: OperationPortState(port: port, driver: driver, poll: poll, interruption: interruption, parts: parts))
+    isComplete = true
+    return OperationPort(state: state)
+  }
+
+  /// The port behind a pointer that `pointer` gave.
+  @_noLocks @inline(__always)
+  public init(pointer: UnsafeMutableRawPointer) {
+    state = pointer.assumingMemoryBound(to: OperationPortState.self)
+  }
+
+  init(state: UnsafeMutablePointer<OperationPortState>) { self.state = state }
+
+  /// What stands for the port in C.
+  public var pointer: UnsafeMutableRawPointer { UnsafeMutableRawPointer(state) }
+
+  /// The queue of packets and the threads that wait.
+  public var port: CompletionPort { @_noLocks @inline(__always) get { state.pointee.port } }
+
+  /// Whether this is a child process: nothing of the port works there.
+  public var isInChild: Bool { @_noLocks @inline(__always) get { state.pointee.driver.isInChild } }
+
+  /// The first phase of the end. Waiting threads return `abandoned`; every operation in flight is cancelled, every
+  /// handle closed; and every packet that is left goes to the sink, once each. When it returns, nothing is in flight.
+  /// The second call does nothing.
+  ///
+  /// - Parameter sink: called on this thread.
+  public func shutdown(_ sink: (PortPacket) -> Void) {
+    guard !isInChild, let slots = state.pointee.parts.table.shut() else { return }
+    port.abandon()
+    for index in 0..<slots { closeSlot(index) }
+    state.pointee.parts.timers.shut(port: port)
+    state.pointee.parts.files.finish()
+    port.waitForLeader()
+    while let packet = port.removeFirst() { sink(packet) }
+  }
+
+  /// The second phase: releases the port, after `shutdown` or in its stead. No other thread may call a function of the
+  /// port from here on; threads that are associated with it may still be busy with packets.
+  public func close() {
+    guard !isInChild else { return }
+    shutdown { _ in }
+    state.pointee.closeDescriptors()
+    port.destroy()
+  }
+}
+
+/// The memory behind an `OperationPort`. It is freed with the port's queue: when the last associated thread has left.
+struct OperationPortState: ~Copyable {
+  /// What a port consists of besides descriptors.
+  struct Parts {
+    let forkMark: UnsafeMutablePointer<UInt64>
+    let table: HandleTable
+    let timers: OperationTimers
+    let files: FileThreads
+
+    static func create() -> Parts? {
+      let spins = ProcessorCount.available > 1
+      guard let forkMark = shim_fork_mark_create() else { return nil }
+      let table = HandleTable.create(spins: spins)
+      let timers = OperationTimers.create(spins: spins)
+      let files = FileThreads.create()
+      if let table, let timers, let files {
+        return Parts(forkMark: forkMark, table: table, timers: timers, files: files)
+      }
+      files?.destroy()
+      timers?.destroy()
+      table?.destroy()
+      shim_fork_mark_destroy(forkMark)
+      return nil
+    }
+
+    func destroy() {
+      files.destroy()
+      timers.destroy()
+      table.destroy()
+      shim_fork_mark_destroy(forkMark)
+    }
+  }
+
+  let port: CompletionPort
+  let driver: PortDriver
+  let poll: EventPoll
+  let interruption: WakeDescriptor
+  let parts: Parts
+  /// Whether a thread waits in the driver, or is about to, with a timeout that a new timer may have to cut short.
+  let isWaiting = Atomic<Bool>(false)
+  var pollable = PollableDescriptors()
+
+  /// No handle: the data word of the interruption's events.
+  static var interruptionData: UInt64 { @_noLocks get { 0 } }
+
+  init(
+    port: CompletionPort, driver: PortDriver, poll: EventPoll, interruption: WakeDescriptor, parts: Parts
+  ) {
+    self.port = port
+    self.driver = driver
+    self.poll = poll
+    self.interruption = interruption
+    self.parts = parts
+  }
+
+  mutating func closeDescriptors() {
+    pollable.close()
+    poll.destroy()
+    interruption.destroy()
+  }
+}
