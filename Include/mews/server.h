@@ -63,7 +63,7 @@ MEWS_STATIC_ASSERT(sizeof(mews_server_options) == 24 + 2 * sizeof(void *), "layo
  * options  may be NULL for the defaults. MEWS_COPIED.
  * server   receives the server. MEWS_HANDED_OVER: destroy it with mews_server_destroy. NULL after an error.
  * Returns MEWS_OK; MEWS_E_INVALID_ARGUMENT; MEWS_E_NO_MEMORY; MEWS_E_UNSUPPORTED when the backend asked for is not
- *         there.
+ *         there; MEWS_E_LIMIT at 64 servers in one process.
  */
 MEWS_ANY_THREAD MEWS_MUST_CHECK mews_result mews_server_create(
     const mews_server_options *MEWS_NULLABLE options, mews_server *MEWS_NULLABLE *MEWS_REQUIRED server);
