@@ -1,5 +1,4 @@
 import CMews
-import Glibc
 
 /// A route whose handler runs on the host's thread. The host holds a plain pointer to it, as the route's state.
 final class SyncRoute: Sendable {
@@ -28,8 +27,8 @@ final class SyncRoute: Sendable {
   }
 }
 
-/// A route whose handler is asynchronous: it gets a copy of the request, its task runs on Swift's own threads, and the
-/// worker waits for it.
+/// A route whose handler is asynchronous: it gets a copy of the request, and its task runs on the host's workers, piece by
+/// piece. The response is left pending meanwhile, so a task that is suspended occupies no thread.
 final class AsyncRoute: Sendable {
   private let name: String
   private let host: Host
@@ -50,62 +49,33 @@ final class AsyncRoute: Sendable {
 
   private func answer(_ exchange: OpaquePointer) -> mews_result {
     let request = Request(exchange).owned(parameters: parameters)
-    let outcome = Outcome()
-    Task.detached { [handler] in
+    var token: mews_token = 0
+    let result = mews_exchange_retain(exchange, &token)
+    guard result == .ok else { return result }
+    let pending = PendingResponse(token: token, host: host, route: name)
+    Task.detached(executorPreference: host.executor) { [handler] in
       do {
-        outcome.finish(.success(try await handler(request)))
+        pending.complete(try await handler(request))
       } catch {
-        outcome.finish(.failure(error))
+        pending.complete(ErrorResponse.make(error, route: pending.route, host: pending.host))
       }
     }
-    do {
-      try outcome.wait().send(to: exchange)
-      return .ok
-    } catch {
-      return ErrorResponse.send(error, to: exchange, route: name, host: host)
-    }
-  }
-}
-
-/// What a task comes to, and the place where a thread waits for it. One thread finishes it, one waits for it; the
-/// semaphore orders the writing of the result before its reading.
-private final class Outcome: @unchecked Sendable {
-  private let semaphore = UnsafeMutablePointer<sem_t>.allocate(capacity: 1)
-  private var result: Result<Response, any Error>?
-
-  init() {
-    sem_init(semaphore, 0, 0)
-  }
-
-  deinit {
-    sem_destroy(semaphore)
-    semaphore.deallocate()
-  }
-
-  func finish(_ result: consuming Result<Response, any Error>) {
-    self.result = consume result
-    sem_post(semaphore)
-  }
-
-  func wait() throws -> Response {
-    while sem_wait(semaphore) != 0 && errno == EINTR {}
-    switch result.take() {
-    case .some(let result): return try result.get()
-    case .none: throw CancellationError()
-    }
+    return .pending
   }
 }
 
 /// What the client and the log get when a handler throws.
 enum ErrorResponse {
+  /// The response that an error becomes. An error that is none of the client's business is logged.
+  static func make(_ error: any Error, route: String, host: Host) -> Response {
+    if let error = error as? HTTPError { return .text("\(error.message)\n", status: error.status) }
+    host.log(.error, "\(route): \(error)")
+    return .text("Internal Server Error\n", status: .internalServerError)
+  }
+
   static func send(_ error: any Error, to exchange: OpaquePointer, route: String, host: Host) -> mews_result {
     do {
-      if let error = error as? HTTPError {
-        try Response.text("\(error.message)\n", status: error.status).send(to: exchange)
-      } else {
-        host.log(.error, "\(route): \(error)")
-        try Response.text("Internal Server Error\n", status: .internalServerError).send(to: exchange)
-      }
+      try make(error, route: route, host: host).send(to: exchange)
     } catch let failure as MewsError where failure.code == .wrongState {
       // A response was given before the handler failed; that one counts.
       return .ok

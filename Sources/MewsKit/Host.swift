@@ -2,14 +2,18 @@ import CMews
 import CMewsKit
 import Synchronization
 
-/// The host, as this plugin sees it: log, settings, place in the process, clocks and timers. Any thread may use it.
+/// The host, as this plugin sees it: log, settings, place in the process, clocks, timers and an executor for tasks. Any
+/// thread may use it.
 public final class Host: Sendable {
   /// Valid as long as the plugin; the host never unloads one.
   nonisolated(unsafe) let plugin: OpaquePointer
   let timers = Mutex<PendingTimers>(PendingTimers())
 
+  let executor: WorkerExecutor
+
   init(_ plugin: OpaquePointer) {
     self.plugin = plugin
+    executor = WorkerExecutor.make(for: plugin)
   }
 
   // MARK: Identity and settings
@@ -72,7 +76,8 @@ public final class Host: Sendable {
   /// How many threads of this process may run handlers: ``workerIndex`` is smaller.
   public var workerCount: Int { Int(mews_worker_count(plugin)) }
 
-  /// The calling thread's index among them; nil on a thread that is not the host's, as in an asynchronous handler.
+  /// The calling thread's index among them; nil on a thread that is not the host's. An asynchronous handler may find
+  /// another after each suspension.
   public var workerIndex: Int? {
     let index = mews_worker_index(plugin)
     return index == UInt32.max ? nil : Int(index)
@@ -81,6 +86,15 @@ public final class Host: Sendable {
   /// A place for one pointer that belongs to this plugin and the calling thread, holding nil at first; nil on a thread
   /// that is not the host's. Other threads never touch it. Valid as long as the plugin.
   public var workerSlot: UnsafeMutablePointer<UnsafeMutableRawPointer?>? { mews_worker_slot(plugin) }
+
+  // MARK: Tasks
+
+  /// The host's workers as an executor: what the tasks of asynchronous handlers run on, and other tasks may.
+  ///
+  /// ```swift
+  /// Task(executorPreference: host.taskExecutor) { await refresh() }
+  /// ```
+  public var taskExecutor: any TaskExecutor { executor }
 
   // MARK: Clocks
 

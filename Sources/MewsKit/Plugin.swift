@@ -68,6 +68,7 @@ public enum PluginLifecycle {
       return .ok
     } catch {
       host.cancelTimers()
+      host.executor.stop()
       return host.fail("\(error)")
     }
   }
@@ -100,6 +101,7 @@ final class RunningPlugin {
 
   func stop() {
     plugin.stop()
+    host.executor.stop()
     host.forgetTimers()
   }
 }

@@ -113,6 +113,11 @@ extension Response {
     guard result == .ok else { throw MewsError(result, "response") }
   }
 
+  /// The type as a C string, and the body, for the calls that complete a request.
+  borrowing func withContentTypeAndBody(_ use: (UnsafePointer<CChar>?, Body) -> mews_result) -> mews_result {
+    withOptionalCString(contentType) { use($0, body) }
+  }
+
   /// Each case makes its own call, with what it needs: nothing is retained or allocated for a literal.
   private func sendBody(to exchange: OpaquePointer) -> mews_result {
     let status = status.rawValue

@@ -40,6 +40,8 @@ public struct HTTPError: Error, CustomStringConvertible {
 
 extension mews_result {
   static let ok = mews_result(MEWS_OK)
+  static let pending = mews_result(MEWS_PENDING)
+  static let gone = mews_result(MEWS_E_GONE)
   static let failed = mews_result(MEWS_E_FAILED)
   static let invalidArgument = mews_result(MEWS_E_INVALID_ARGUMENT)
   static let wrongState = mews_result(MEWS_E_WRONG_STATE)

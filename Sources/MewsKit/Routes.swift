@@ -33,7 +33,7 @@ public struct Routes: ~Escapable {
   /// Answers one request. Calls for different requests run at the same time on several threads.
   public typealias Handler = @Sendable (Request) throws -> Response
 
-  /// Answers one request and may suspend; it gets a copy of the request, because it may continue on any thread.
+  /// Answers one request and may suspend; it gets a copy of the request, because it may continue on another thread.
   public typealias AsyncHandler = @Sendable (OwnedRequest) async throws -> Response
 
   private let registration: Registration
@@ -54,8 +54,7 @@ public struct Routes: ~Escapable {
       SyncRoute.callback, method, pattern, execution)
   }
 
-  /// Registers an asynchronous handler. Its task runs on the threads of Swift's own pool; a worker waits until it is
-  /// done.
+  /// Registers an asynchronous handler. Its task runs on the host's workers; while it is suspended it occupies no thread.
   public func on(_ method: String, _ pattern: String, _ handler: @escaping AsyncHandler) {
     let name = "\(method) \(pattern)"
     let parameters = PatternParameters.names(in: pattern)

@@ -28,6 +28,10 @@ SHIM_NO_LOCKS static inline uint64_t shim_add(uint64_t *_Nonnull word, uint64_t 
 SHIM_NO_LOCKS static inline uint64_t shim_fetch_or(uint64_t *_Nonnull word, uint64_t bits) {
     return __atomic_fetch_or(word, bits, __ATOMIC_ACQ_REL);
 }
+/* Clears the bits that a mask has not, and returns the word as it was before. */
+SHIM_NO_LOCKS static inline uint64_t shim_fetch_and(uint64_t *_Nonnull word, uint64_t mask) {
+    return __atomic_fetch_and(word, mask, __ATOMIC_ACQ_REL);
+}
 /* Stores desired if the word holds *expected; otherwise reads the word into *expected and returns false. */
 SHIM_NO_LOCKS static inline bool shim_compare_exchange(
     uint64_t *_Nonnull word, uint64_t *_Nonnull expected, uint64_t desired) {

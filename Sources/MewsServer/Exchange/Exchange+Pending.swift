@@ -62,35 +62,29 @@ extension Exchange {
     }
   }
 
-  /// Opens the exchange to a further completion, because this one has been taken out of it.
-  private static func endStage(_ exchange: ExchangePointer) {
-    let word = controlWord(exchange)
-    var control = shim_load_acquire(word)
-    // The claim is what holds an exchange that is over.
-    while control & ExchangeControl.openBit != 0 {
-      if shim_compare_exchange(word, &control, control & ~ExchangeControl.stageMask) { return }
-    }
-  }
-
   /// Runs the handler that continues an exchange, on a worker.
   private static func continueOnWorker(_ exchange: ExchangePointer) {
-    guard let context = exchange.pointee.context, let completion = takeCompletion(exchange) else { return }
+    guard let context = exchange.pointee.context, let completion = exchange.pointee.completion else { return }
+    exchange.pointee.completion = nil
     let state = completion.pointee.state
     let handler = completion.pointee.handler
     free(completion)
     guard let handler else { return }
+    beginStage(exchange)
     if let resources = ThreadResources.current { exchange.pointee.resources = resources }
     exchange.pointee.output = withUnsafeMutablePointer(to: &exchange.pointee.response) { $0 }
     guard runHandler(exchange, handler, state) else { return }
     sendBack(exchange, to: context)
   }
 
-  /// Takes the completion out of the exchange, on the thread that deals with it.
-  static func takeCompletion(_ exchange: ExchangePointer) -> CompletionPointer? {
-    let completion = exchange.pointee.completion
-    exchange.pointee.completion = nil
-    endStage(exchange)
-    return completion
+  /// Opens the exchange to a further completion, because a handler goes on with it. One that is over stays claimed: that
+  /// is what holds it.
+  private static func beginStage(_ exchange: ExchangePointer) {
+    let word = controlWord(exchange)
+    var control = shim_load_acquire(word)
+    while control & ExchangeControl.openBit != 0 {
+      if shim_compare_exchange(word, &control, control & ~ExchangeControl.stageMask) { return }
+    }
   }
 }
 
@@ -98,7 +92,9 @@ extension Connection {
   /// The completion of a pending exchange is there; this is its I/O thread.
   static func completionDidArrive(_ exchange: ExchangePointer) {
     guard let context = exchange.pointee.context else { return }
-    let completion = Exchange.takeCompletion(exchange)
+    let completion = exchange.pointee.completion
+    exchange.pointee.completion = nil
+    Exchange.endWait(exchange)
     if exchange.pointee.connection?.pointee.phase == .running {
       exchange.pointee.resources = context.pointee.resources
       exchange.pointee.output = withUnsafeMutablePointer(to: &exchange.pointee.response) { $0 }

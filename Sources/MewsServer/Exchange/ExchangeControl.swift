@@ -75,13 +75,14 @@ extension Exchange {
     return true
   }
 
-  /// How an exchange ended that was held.
+  /// What became of an exchange that was held when it ended.
   enum HeldEnd {
     /// Nobody holds it any more: its memory can be reused.
     case free
     /// Tokens hold it; the last one to be released sends it back.
     case retained
-    /// A completion was accepted although the handler responded itself. It is delivered by whoever brings it.
+    /// A completion was accepted although the handler responded itself. It is delivered by whoever brings it, and ends
+    /// the exchange once more.
     case claimed
     /// The same, and it is for the caller to deliver it.
     case ready
@@ -93,7 +94,8 @@ extension Exchange {
     let word = controlWord(exchange)
     var control = shim_load_acquire(word)
     while true {
-      if control & ExchangeControl.claimedBit != 0 {
+      let isOpen = control & ExchangeControl.openBit != 0
+      if isOpen && control & ExchangeControl.claimedBit != 0 {
         let parked = control & ~ExchangeControl.openBit | ExchangeControl.parkedBit
         guard shim_compare_exchange(word, &control, parked) else { continue }
         return control & ExchangeControl.stageMask == ExchangeControl.claimedBit | ExchangeControl.readyBit
@@ -103,21 +105,16 @@ extension Exchange {
         shim_store_release(word, ExchangeControl.next(after: control))
         return .free
       }
-      if shim_compare_exchange(word, &control, control & ~ExchangeControl.openBit) { return .retained }
+      // A claim on an exchange that is not open has been dealt with.
+      let closed = control & ~(ExchangeControl.openBit | ExchangeControl.stageMask)
+      if shim_compare_exchange(word, &control, closed) { return .retained }
     }
   }
 
-  /// Ends the hold of a completion on an exchange that is over, on its I/O thread. True: nobody holds it, its memory can
-  /// be reused. False: tokens do.
+  /// Accepts no more completions, because one has arrived that ends the exchange; its claim holds it until it is closed.
   @_noLocks
-  static func endClaim(_ exchange: ExchangePointer) -> Bool {
-    let word = controlWord(exchange)
-    var control = shim_load_acquire(word)
-    while control & ExchangeControl.countMask != 0 {
-      if shim_compare_exchange(word, &control, control & ~ExchangeControl.stageMask) { return false }
-    }
-    shim_store_release(word, ExchangeControl.next(after: control))
-    return true
+  static func endWait(_ exchange: ExchangePointer) {
+    _ = shim_fetch_and(controlWord(exchange), ~ExchangeControl.openBit)
   }
 
   /// Ends the life of a slot whose last token was released.

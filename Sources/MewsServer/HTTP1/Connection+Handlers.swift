@@ -67,7 +67,7 @@ extension Connection {
   static func workerDidFinish(_ exchange: ExchangePointer) {
     guard let context = exchange.pointee.context else { return }
     exchange.pointee.resources = context.pointee.resources
-    guard let connection = exchange.pointee.connection else { return IOContext.endClaim(exchange, context) }
+    guard let connection = exchange.pointee.connection else { return IOContext.endExchange(exchange, context) }
     guard connection.pointee.phase == .running else {
       // The client left while the handler ran. Its response goes now, also when a token keeps the exchange.
       exchange.pointee.response.reset(to: context.pointee.cache)

@@ -143,11 +143,12 @@ extension IOContext {
     } else if !endHeldExchange(exchange, context) {
       return
     }
-    exchangeDidEnd(context)
+    context.pointee.exchangeCount &-= 1
+    if context.pointee.isDraining { _unsafePerformance { checkDrained(context) } }
   }
 
-  /// The same for an exchange that is held. False: a completion that comes too late holds it, and has to be dealt with
-  /// first.
+  /// The same for an exchange that is held. False: a completion that comes too late holds it, and ends it once more when
+  /// it has been dealt with.
   @_noLocks @inline(never)
   private static func endHeldExchange(_ exchange: ExchangePointer, _ context: IOContextPointer) -> Bool {
     exchange.pointee.connection = nil
@@ -161,18 +162,6 @@ extension IOContext {
       _unsafePerformance { Exchange.deliver(exchange) }
       return false
     }
-  }
-
-  /// A completion that came too late has been dealt with: lets its exchange go, which ended before.
-  static func endClaim(_ exchange: ExchangePointer, _ context: IOContextPointer) {
-    if Exchange.endClaim(exchange) { reuse(exchange, context) }
-    exchangeDidEnd(context)
-  }
-
-  @_noLocks @inline(__always)
-  private static func exchangeDidEnd(_ context: IOContextPointer) {
-    context.pointee.exchangeCount &-= 1
-    if context.pointee.isDraining { _unsafePerformance { checkDrained(context) } }
   }
 
   /// Gives the memory behind an exchange back and the slot to the next request.
