@@ -28,7 +28,7 @@ public struct WorkerPool: @unchecked Sendable {
     port: CompletionPort, limits: WorkerLimits, firstIndex: UInt32, server: UnsafeMutableRawPointer?, hooks: ThreadHooks
   ) -> WorkerPool? {
     guard limits.areValid, let memory = malloc(MemoryLayout<WorkerPoolState>.size) else { return nil }
-    guard let roster = WorkerRoster(capacity: limits.maximum) else {
+    guard let entries = malloc(limits.maximum * MemoryLayout<WorkerRoster.Entry>.stride) else {
       free(memory)
       return nil
     }
@@ -37,7 +37,8 @@ public struct WorkerPool: @unchecked Sendable {
     let state = memory.bindMemory(to: WorkerPoolState.self, capacity: 1)
     state.initialize(
       to: WorkerPoolState(
-        roster: roster, lock: FutexLock(spins: ProcessorCount.available > 1), port: port, limits: limits,
+        roster: WorkerRoster(entries: entries, capacity: limits.maximum),
+        lock: FutexLock(spins: ProcessorCount.available > 1), port: port, limits: limits,
         firstIndex: firstIndex, server: server, hooks: hooks, stopPacket: stopPacket))
     return WorkerPool(state: state, monitor: WorkerMonitor.create(pool: state))
   }
