@@ -34,12 +34,14 @@ public struct WorkerPool: @unchecked Sendable {
     }
     let stopPacket = PacketPointer.allocate(capacity: 1)
     stopPacket.initialize(to: Packet())
+    let rounds = UnsafeMutablePointer<MonitorRounds>.allocate(capacity: 1)
+    rounds.initialize(to: MonitorRounds(limits: limits))
     let state = memory.bindMemory(to: WorkerPoolState.self, capacity: 1)
     state.initialize(
       to: WorkerPoolState(
         roster: WorkerRoster(entries: entries, capacity: limits.maximum),
         lock: FutexLock(spins: ProcessorCount.available > 1), port: port, limits: limits,
-        firstIndex: firstIndex, server: server, hooks: hooks, stopPacket: stopPacket))
+        firstIndex: firstIndex, server: server, hooks: hooks, rounds: rounds, stopPacket: stopPacket))
     return WorkerPool(state: state, monitor: WorkerMonitor.create(pool: state))
   }
 
@@ -79,6 +81,7 @@ public struct WorkerPool: @unchecked Sendable {
   /// Releases the pool's memory, after `join`. The port has been closed by then.
   public func destroy() {
     monitor.destroy()
+    state.pointee.rounds.deallocate()
     state.pointee.stopPacket.deallocate()
     state.deinitialize(count: 1)
     free(state)

@@ -23,6 +23,8 @@ struct WorkerPoolState: ~Copyable {
   let firstIndex: UInt32
   let server: UnsafeMutableRawPointer?
   let hooks: ThreadHooks
+  /// Guarded by the lock.
+  let rounds: UnsafeMutablePointer<MonitorRounds>
   /// Passed from one worker to the next when all are to end.
   let stopPacket: PacketPointer
 
