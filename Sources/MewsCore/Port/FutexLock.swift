@@ -27,6 +27,14 @@ struct FutexLock: ~Copyable {
     if !taken { contend() }
   }
 
+  /// Takes the lock if it is free. Returns whether it did.
+  @_noLocks @inline(__always)
+  func tryLock() -> Bool {
+    word.compareExchange(
+      expected: Self.free, desired: Self.held, successOrdering: .acquiring, failureOrdering: .relaxed
+    ).exchanged
+  }
+
   @_noLocks @inline(__always)
   func unlock() {
     if word.exchange(Self.free, ordering: .releasing) == Self.heldAndAwaited {

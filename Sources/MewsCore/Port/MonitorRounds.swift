@@ -1,13 +1,15 @@
 import CMewsShims
 import Synchronization
 
-/// What the monitor does when it looks: who sleeps gives its slot up, who was found asleep and burns CPU has one again,
-/// and threads are added where packets wait for nothing else.
+/// What happens when somebody looks after the workers: who sleeps gives its slot up, who was found asleep and burns CPU
+/// has one again, and threads are added where packets wait for nothing else.
 ///
 /// A worker counts as asleep when it has been running one counted packet for 0.2 ms at least; its CPU clock has hardly
 /// advanced since the last look, if there was one in that time; and the kernel says that it waits for something. The
 /// CPU clock costs little and rules out the ones that work; the kernel's word tells those that sleep from those that
 /// would run if they had a CPU.
+///
+/// The pool's lock guards it.
 struct MonitorRounds {
   struct Outcome {
     /// No packet waited.
@@ -16,6 +18,9 @@ struct MonitorRounds {
     var hasActed = false
   }
 
+  /// When somebody looked last, and when a worker did, on the monotonic clock.
+  private var lastTime: Int64 = 0
+  private var lastHelpTime: Int64 = 0
   /// Of the workers that sleep without a slot, where the next look goes on to see whether they are awake again.
   private var nextReleased = 0
   private var growth: WorkerGrowth
@@ -28,30 +33,51 @@ struct MonitorRounds {
   private static var idleDivisor: Int64 { 8 }
   /// A thread that has used more of the time than one of so many parts is awake.
   private static var busyDivisor: Int64 { 2 }
+  /// Workers leave it to others to look more often than that, in nanoseconds.
+  private static var helpInterval: Int64 { 1_000_000 }
 
   init(limits: WorkerLimits) {
     growth = WorkerGrowth(burst: limits.burst)
   }
 
-  /// Looks once.
+  /// Looks once, on the monitor's thread, unless a worker has just done so.
   ///
   /// - Parameter now: the time of the monotonic clock.
-  mutating func look(_ pool: WorkerPoolState.Pointer, now: Int64) -> Outcome {
-    let port = pool.pointee.port
-    var outcome = Outcome()
-    var backlog = port.backlog(limit: Self.packetsPerLook)
-    guard backlog.isWaiting else { return outcome }
-    outcome.isQuiet = false
-    pool.pointee.looks.add(1, ordering: .relaxed)
+  static func look(_ pool: WorkerPoolState.Pointer, now: Int64) -> Outcome {
+    guard pool.pointee.port.backlog(limit: 1).isWaiting else { return Outcome() }
     pool.pointee.lock.lock()
-    let hasReleased = releaseSleepers(pool, now)
-    reclaimFromAwake(pool, now)
-    let starting = pool.pointee.roster.starting
+    guard now &- pool.pointee.rounds.pointee.lastHelpTime >= helpInterval else {
+      pool.pointee.lock.unlock()
+      return Outcome(isQuiet: false)
+    }
+    return lookAndUnlock(pool, now)
+  }
+
+  /// Looks in the monitor's place, on a worker that has lost its slot: it is awake already and has no other work, while
+  /// the monitor would have to be woken. Does nothing when somebody else looks, or did so lately.
+  static func help(_ pool: WorkerPoolState.Pointer, now: Int64) {
+    guard pool.pointee.lock.tryLock() else { return }
+    guard now &- pool.pointee.rounds.pointee.lastTime >= helpInterval,
+      pool.pointee.port.backlog(limit: 1).isWaiting
+    else {
+      pool.pointee.lock.unlock()
+      return
+    }
+    pool.pointee.rounds.pointee.lastHelpTime = now
+    _ = lookAndUnlock(pool, now)
+  }
+
+  private static func lookAndUnlock(_ pool: WorkerPoolState.Pointer, _ now: Int64) -> Outcome {
+    let rounds = pool.pointee.rounds
+    pool.pointee.looks.add(1, ordering: .relaxed)
+    rounds.pointee.lastTime = now
+    let hasReleased = rounds.pointee.releaseSleepers(pool, now)
+    rounds.pointee.reclaimFromAwake(pool, now)
+    let missing = rounds.pointee.missingThreads(pool, now)
     pool.pointee.lock.unlock()
-    if hasReleased { backlog = port.backlog(limit: Self.packetsPerLook) }
-    let hasGrown = grow(pool, backlog, starting: starting, now: now)
-    outcome.hasActed = hasReleased || hasGrown
-    return outcome
+    var added = 0
+    while added < missing, WorkerPoolState.addThread(pool) == 0 { added &+= 1 }
+    return Outcome(isQuiet: false, hasActed: hasReleased || added > 0)
   }
 }
 
@@ -72,6 +98,7 @@ extension MonitorRounds {
       let isReleased = port.releaseSlot(of: thread) { worker.pointee.activity.load(ordering: .relaxed) == activity }
       entry.pointee.sample.isReleased = isReleased
       guard isReleased else { continue }
+      worker.pointee.isReplaced.store(true, ordering: .relaxed)
       pool.pointee.released.add(1, ordering: .relaxed)
       hasReleased = true
     }
@@ -117,21 +144,14 @@ extension MonitorRounds {
     sample.isReleased = !isReclaimed
     return isReclaimed
   }
-}
 
-// MARK: With nothing locked
-
-extension MonitorRounds {
-  /// Adds the threads that packets wait for: at once for uncounted packets, at a measured pace for counted ones.
-  private mutating func grow(
-    _ pool: WorkerPoolState.Pointer, _ backlog: PortBacklog, starting: Int, now: Int64
-  ) -> Bool {
-    let missing = backlog.counted &+ backlog.uncounted &- starting
-    guard missing > 0 else { return false }
+  /// How many threads to add for packets that wait for nothing else: at once for uncounted packets, at a measured pace
+  /// for counted ones.
+  private mutating func missingThreads(_ pool: WorkerPoolState.Pointer, _ now: Int64) -> Int {
+    let backlog = pool.pointee.port.backlog(limit: Self.packetsPerLook)
+    let missing = backlog.counted &+ backlog.uncounted &- pool.pointee.roster.starting
+    guard missing > 0 else { return 0 }
     let uncounted = min(backlog.uncounted, missing)
-    let granted = uncounted &+ growth.grant(missing &- uncounted, now: now)
-    var added = 0
-    while added < granted, WorkerPoolState.addThread(pool) == 0 { added &+= 1 }
-    return added > 0
+    return uncounted &+ growth.grant(missing &- uncounted, now: now)
   }
 }

@@ -9,6 +9,8 @@ struct Worker: ~Copyable {
   /// When the action of the counted packet began that the thread runs now, in nanoseconds of the monotonic clock; 0
   /// while it runs none. It is a different one for every run.
   let activity = Atomic<UInt64>(0)
+  /// Whether another thread runs in the place of this one, because it was found asleep.
+  let isReplaced = Atomic<Bool>(false)
   let number: Int
   let pool: UnsafeMutablePointer<WorkerPoolState>
 
@@ -67,6 +69,13 @@ struct Worker: ~Copyable {
     worker.pointee.activity.store(UInt64(bitPattern: shim_monotonic_nanoseconds()), ordering: .relaxed)
     _ = MewsCore.run(packet)
     worker.pointee.activity.store(0, ordering: .relaxed)
+    if worker.pointee.isReplaced.load(ordering: .relaxed) { wasReplaced(worker) }
+  }
+
+  @_noLocks @inline(never)
+  private static func wasReplaced(_ worker: WorkerPointer) {
+    worker.pointee.isReplaced.store(false, ordering: .relaxed)
+    _unsafePerformance { MonitorRounds.help(worker.pointee.pool, now: shim_monotonic_nanoseconds()) }
   }
 }
 

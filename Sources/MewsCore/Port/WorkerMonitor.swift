@@ -66,13 +66,12 @@ struct WorkerMonitor {
     let record = state.pointee.record
     let clock = shim_thread_clock()
     var pace = MonitorPace(time: shim_monotonic_nanoseconds(), cpuTime: shim_clock_nanoseconds(clock))
-    var rounds = MonitorRounds(limits: state.pointee.pool.pointee.limits)
     while !state.pointee.isEnding.load(ordering: .acquiring) {
       sleepUntilPacketsWait(state, record)
       pace.restart()
       var quiet = 0
       while quiet < quietLooks && !state.pointee.isEnding.load(ordering: .acquiring) {
-        let outcome = rounds.look(state.pointee.pool, now: shim_monotonic_nanoseconds())
+        let outcome = MonitorRounds.look(state.pointee.pool, now: shim_monotonic_nanoseconds())
         quiet = outcome.isQuiet ? quiet + 1 : 0
         let now = shim_monotonic_nanoseconds()
         let pause = pace.pause(found: outcome.hasActed, time: now, cpuTime: shim_clock_nanoseconds(clock))

@@ -28,17 +28,20 @@ public struct WorkerPool: @unchecked Sendable {
     port: CompletionPort, limits: WorkerLimits, firstIndex: UInt32, server: UnsafeMutableRawPointer?, hooks: ThreadHooks
   ) -> WorkerPool? {
     guard limits.areValid, let memory = malloc(MemoryLayout<WorkerPoolState>.size) else { return nil }
-    guard let roster = WorkerRoster(capacity: limits.maximum) else {
+    guard let entries = malloc(limits.maximum * MemoryLayout<WorkerRoster.Entry>.stride) else {
       free(memory)
       return nil
     }
     let stopPacket = PacketPointer.allocate(capacity: 1)
     stopPacket.initialize(to: Packet())
+    let rounds = UnsafeMutablePointer<MonitorRounds>.allocate(capacity: 1)
+    rounds.initialize(to: MonitorRounds(limits: limits))
     let state = memory.bindMemory(to: WorkerPoolState.self, capacity: 1)
     state.initialize(
       to: WorkerPoolState(
-        roster: roster, lock: FutexLock(spins: ProcessorCount.available > 1), port: port, limits: limits,
-        firstIndex: firstIndex, server: server, hooks: hooks, stopPacket: stopPacket))
+        roster: WorkerRoster(entries: entries, capacity: limits.maximum),
+        lock: FutexLock(spins: ProcessorCount.available > 1), port: port, limits: limits,
+        firstIndex: firstIndex, server: server, hooks: hooks, rounds: rounds, stopPacket: stopPacket))
     return WorkerPool(state: state, monitor: WorkerMonitor.create(pool: state))
   }
 
@@ -78,6 +81,7 @@ public struct WorkerPool: @unchecked Sendable {
   /// Releases the pool's memory, after `join`. The port has been closed by then.
   public func destroy() {
     monitor.destroy()
+    state.pointee.rounds.deallocate()
     state.pointee.stopPacket.deallocate()
     state.deinitialize(count: 1)
     free(state)

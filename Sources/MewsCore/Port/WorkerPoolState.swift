@@ -23,6 +23,8 @@ struct WorkerPoolState: ~Copyable {
   let firstIndex: UInt32
   let server: UnsafeMutableRawPointer?
   let hooks: ThreadHooks
+  /// Guarded by the lock.
+  let rounds: UnsafeMutablePointer<MonitorRounds>
   /// Passed from one worker to the next when all are to end.
   let stopPacket: PacketPointer
 
@@ -54,7 +56,7 @@ struct WorkerPoolState: ~Copyable {
     if let worker = known ?? Worker.create(number: number, pool: pool) {
       let index = pool.pointee.firstIndex &+ UInt32(truncatingIfNeeded: number)
       worker.pointee.context = ThreadContext(kind: .worker, index: index, server: pool.pointee.server)
-      if known == nil { withLock(pool) { $0.entries[number].worker = worker } }
+      if known == nil { withLock(pool) { ($0.entries + number).pointee.worker = worker } }
       var thread: pthread_t = 0
       error = shim_thread_create(&thread, stackSize, Worker.body, worker)
     }
@@ -91,8 +93,8 @@ extension WorkerPoolState {
     let sample = WorkerSample(keepsDescriptor: number < keptDescriptors)
     withLock(pool) {
       $0.starting &-= 1
-      $0.entries[number].sample = sample
-      $0.entries[number].thread = PortThread.current
+      ($0.entries + number).pointee.sample = sample
+      ($0.entries + number).pointee.thread = PortThread.current
     }
   }
 

@@ -26,11 +26,13 @@ struct WorkerRoster: ~Copyable {
   /// The thread that ended last. The next one that ends joins it.
   var lastEnded: pthread_t?
 
-  init?(capacity: Int) {
-    guard let memory = calloc(capacity, MemoryLayout<Entry>.stride) else { return nil }
+  /// - Parameters:
+  ///   - entries: memory from `malloc` for as many entries as the capacity. The roster frees it.
+  ///   - capacity: how many places there are.
+  init(entries: UnsafeMutableRawPointer, capacity: Int) {
     self.capacity = capacity
-    entries = memory.bindMemory(to: Entry.self, capacity: capacity)
-    entries.initialize(repeating: Entry(), count: capacity)
+    self.entries = entries.bindMemory(to: Entry.self, capacity: capacity)
+    self.entries.initialize(repeating: Entry(), count: capacity)
   }
 
   deinit {
@@ -45,15 +47,16 @@ struct WorkerRoster: ~Copyable {
   /// Takes the free place with the smallest number, so that numbers, and what plugins keep by them, are used again.
   mutating func takePlace() -> Int? {
     guard let number = (0..<capacity).first(where: { !entries[$0].isTaken }) else { return nil }
-    entries[number].isTaken = true
+    (entries + number).pointee.isTaken = true
     end = max(end, number &+ 1)
     return number
   }
 
   mutating func freePlace(_ number: Int) {
-    entries[number].sample.close()
-    entries[number].thread = nil
-    entries[number].isTaken = false
+    let entry = entries + number
+    entry.pointee.sample.close()
+    entry.pointee.thread = nil
+    entry.pointee.isTaken = false
     while end > 0, !entries[end &- 1].isTaken { end &-= 1 }
   }
 }
