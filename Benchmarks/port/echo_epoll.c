@@ -1,4 +1,6 @@
-/* echo_epoll: the floor: one thread, one edge-triggered epoll set, receive and send, and nothing else. Prints its port. */
+/*
+ * echo_epoll: the floor: one thread, one edge-triggered epoll set, receive and send, and nothing else. Prints its port.
+ */
 #define _GNU_SOURCE
 
 #include <errno.h>

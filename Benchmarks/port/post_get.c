@@ -1,6 +1,6 @@
 /*
- * post_get: nanoseconds for a packet through the port: posted and received by one thread; bounced between two threads on
- * two ports, which wakes a thread each time; and streamed from one thread to another that takes them in batches.
+ * post_get: nanoseconds for a packet through the port: posted and received by one thread; bounced between two threads
+ * on two ports, which wakes a thread each time; and streamed from one thread to another that takes them in batches.
  */
 #include <mews/port.h>
 #include <pthread.h>
