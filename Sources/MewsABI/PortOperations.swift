@@ -80,7 +80,8 @@ import MewsCore
   _ address_length: UInt32
 ) -> mews_result {
   guard let port = operationPort(port),
-    let operation = pointer(operation), length >= 0, let address else {
+    let operation = pointer(operation), length >= 0, let address
+  else {
     return mews_result(MEWS_E_INVALID_ARGUMENT)
   }
   return port.sendTo(

@@ -57,13 +57,16 @@ SHIM_NO_LOCKS static inline struct iovec *_Nonnull shim_operation_vectors(struct
 SHIM_NO_LOCKS static inline void *_Nonnull shim_operation_address(struct shim_operation *_Nonnull operation) {
     return &operation->address;
 }
-SHIM_NO_LOCKS static inline struct shim_timer *_Nonnull shim_operation_timer(struct shim_operation *_Nonnull operation) {
+SHIM_NO_LOCKS static inline struct shim_timer *_Nonnull shim_operation_timer(
+    struct shim_operation *_Nonnull operation) {
     return &operation->timer;
 }
-SHIM_NO_LOCKS static inline struct shim_operation *_Nonnull shim_operation_of_timer(struct shim_timer *_Nonnull timer) {
+SHIM_NO_LOCKS static inline struct shim_operation *_Nonnull shim_operation_of_timer(
+    struct shim_timer *_Nonnull timer) {
     return (struct shim_operation *)((uint8_t *)timer - offsetof(struct shim_operation, timer));
 }
-SHIM_NO_LOCKS static inline struct shim_operation *_Nonnull shim_operation_of_packet(struct shim_packet *_Nonnull packet) {
+SHIM_NO_LOCKS static inline struct shim_operation *_Nonnull shim_operation_of_packet(
+    struct shim_packet *_Nonnull packet) {
     return (struct shim_operation *)packet;
 }
 

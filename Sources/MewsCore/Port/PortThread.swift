@@ -6,8 +6,8 @@ import Synchronization
 ///
 /// Fields are the thread's own unless their comment says that the port's lock guards them.
 struct PortThread: ~Copyable {
-  /// `parked` while the thread sleeps until a hand-off, `leading` while it waits in the port's driver instead, `released`
-  /// once its outcome is written.
+  /// `parked` while the thread sleeps until a hand-off, `leading` while it waits in the port's driver instead,
+  /// `released` once its outcome is written.
   let word = Atomic<UInt32>(Self.parked)
   /// Guarded by the port's lock: whether the thread is on the stack of waiters.
   var isWaiting = false

@@ -4,8 +4,8 @@ import Synchronization
 
 /// The threads that read, write and sync files for an operation port: epoll has nothing to say of files.
 ///
-/// They wait on a completion port of their own, so that the one that came last is used first and few are awake. They are
-/// created when they are needed, up to a limit, with signals blocked.
+/// They wait on a completion port of their own, so that the one that came last is used first and few are awake. They
+/// are created when they are needed, up to a limit, with signals blocked.
 struct FileThreads {
   private struct State: ~Copyable {
     let queue: CompletionPort

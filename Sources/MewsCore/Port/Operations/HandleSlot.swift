@@ -18,8 +18,8 @@ public struct Handle: Equatable, Sendable {
   var generation: UInt32 { @_noLocks @inline(__always) get { UInt32(truncatingIfNeeded: rawValue >> 32) } }
 }
 
-/// The place of a handle. It stays where it is as long as the port; descriptors come and go. The lock and what it guards
-/// are fields apart, as in `PortState`.
+/// The place of a handle. It stays where it is as long as the port; descriptors come and go. The lock and what it
+/// guards are fields apart, as in `PortState`.
 struct HandleSlot: ~Copyable {
   var entry: HandleEntry
   let lock: FutexLock
@@ -34,8 +34,8 @@ typealias HandleSlotPointer = UnsafeMutablePointer<HandleSlot>
 
 /// What is known of a handle's descriptor. The slot's lock guards it.
 ///
-/// A flag of readiness that is off says: the kernel has answered that there is nothing, and will report the change. Then
-/// an operation waits its turn without trying.
+/// A flag of readiness that is off says: the kernel has answered that there is nothing, and will report the change.
+/// Then an operation waits its turn without trying.
 struct HandleEntry {
   let index: Int
   var generation: UInt32 = 1

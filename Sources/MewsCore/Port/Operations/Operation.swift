@@ -65,7 +65,8 @@ enum OperationFlags {
 }
 
 extension shim_operation {
-  /// What `state` holds while the operation is in flight. Memory that was never cleared does not look like it by chance.
+  /// What `state` holds while the operation is in flight. Memory that was never cleared does not look like it by
+  /// chance.
   private static var inFlight: UInt64 { @_noLocks get { 0x6d65_7773_2069_6f21 } }
 
   /// Takes the operation for a start. Returns false when it is in flight.

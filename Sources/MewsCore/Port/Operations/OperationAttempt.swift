@@ -51,8 +51,8 @@ enum OperationAttempt {
     let vectors = shim_operation_vectors(operation)
     let count = Int32(operation.pointee.vector_count)
     let result = shim_read_vectors(slot.pointee.entry.descriptor, slot.pointee.entry.isSocket, vectors, count)
-    // A TCP stream that gives less than it is asked for is empty, unless it is at its end or at an urgent mark: the next
-    // receive need not ask.
+    // A TCP stream that gives less than it is asked for is empty, unless it is at its end or at an urgent mark: the
+    // next receive need not ask.
     if slot.pointee.entry.kind == SHIM_DESCRIPTOR_TCP && result > 0 && !slot.pointee.entry.readsStopShort {
       var room = 0
       for index in 0..<Int(count) { room &+= Int(vectors[index].iov_len) }

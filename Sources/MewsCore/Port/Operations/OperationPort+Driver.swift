@@ -3,12 +3,11 @@ import Synchronization
 
 /// The epoll backend: what the leader does while it waits.
 extension OperationPortState {
-  static let wait:
-    @convention(c) (UnsafeMutableRawPointer, Int64, UnsafeMutablePointer<shim_packet_chain>) -> Void = {
-      context, deadline, completed in
-      let state = context.assumingMemoryBound(to: OperationPortState.self)
-      OperationPortState.drive(state, deadline, &completed.pointee)
-    }
+  static let wait: @convention(c) (UnsafeMutableRawPointer, Int64, UnsafeMutablePointer<shim_packet_chain>) -> Void = {
+    context, deadline, completed in
+    let state = context.assumingMemoryBound(to: OperationPortState.self)
+    OperationPortState.drive(state, deadline, &completed.pointee)
+  }
 
   static let interrupt: @convention(c) (UnsafeMutableRawPointer) -> Void = { context in
     context.assumingMemoryBound(to: OperationPortState.self).pointee.interruption.signal()

@@ -54,8 +54,8 @@ extension OperationPort {
     return slot.pointee.entry.descriptor
   }
 
-  /// Closes a handle. Its operations complete, each with one packet; then the descriptor is closed. What a file thread is
-  /// at work on comes to its end first.
+  /// Closes a handle. Its operations complete, each with one packet; then the descriptor is closed. What a file thread
+  /// is at work on comes to its end first.
   public func close(_ handle: Handle) -> OperationResult {
     guard !isInChild else { return .unsupported }
     guard let slot = lock(handle) else { return .gone }

@@ -19,8 +19,8 @@ public enum WaitResult: Int32, Sendable {
 }
 
 extension OperationPort {
-  /// Gives back what this thread had from the port, and waits for packets; the first comes as from `CompletionPort.get`,
-  /// and with it come those that are there and fit.
+  /// Gives back what this thread had from the port, and waits for packets; the first comes as from
+  /// `CompletionPort.get`, and with it come those that are there and fit.
   ///
   /// - Parameters:
   ///   - packets: receives the packets, oldest first.

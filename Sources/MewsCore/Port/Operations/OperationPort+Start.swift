@@ -11,8 +11,8 @@ extension OperationPort {
     return submitRead(handle, operation)
   }
 
-  /// Receives what is there into the buffers, at most so many bytes as they hold; with no room at all, waits until there
-  /// is something.
+  /// Receives what is there into the buffers, at most so many bytes as they hold; with no room at all, waits until
+  /// there is something.
   ///
   /// - Parameters:
   ///   - buffers: copied; with memory wherever there is a length.

@@ -6,8 +6,8 @@ import Synchronization
 /// threads that wait for the packets drive them.
 ///
 /// Sockets, pipes and the like are watched by epoll, edge-triggered, from association to close. An operation tries its
-/// system call at once, unless the kernel has said already that there is nothing to do; what cannot be done yet waits in
-/// its handle's queue, reads and writes apart, until the leader hears that it can. Files have threads of their own.
+/// system call at once, unless the kernel has said already that there is nothing to do; what cannot be done yet waits
+/// in its handle's queue, reads and writes apart, until the leader hears that it can. Files have threads of their own.
 ///
 /// Locks are taken in this order: a handle's slot or the timers, then the port's queue. Every function may be called
 /// from any thread.

@@ -199,6 +199,8 @@ struct OperationsCancelTests {
       #expect(isReadable(descriptor) && isReadable(descriptor))
       #expect(port.next()?.key == 1)
       #expect(!isReadable(descriptor))
+      // This thread is no longer busy.
+      #expect(port.next() == nil)
       // A thread that waits takes the packet before the descriptor turns readable.
       withThreads(1) { threads in
         let wait = threads[0].begin { port.outcome() }

@@ -131,7 +131,9 @@ struct OperationsSocketTests {
       let handle = port.handle(ours)
       let size = 3 << 20
       let big = TestOperation(capacity: size)
-      for index in 0..<size { big.bytes.storeBytes(of: UInt8(truncatingIfNeeded: index &* 31), toByteOffset: index, as: UInt8.self) }
+      for index in 0..<size {
+        big.bytes.storeBytes(of: UInt8(truncatingIfNeeded: index &* 31), toByteOffset: index, as: UInt8.self)
+      }
       let small = TestOperation(content: "end")
       let bye = TestOperation()
       #expect(port.send(handle, big) == .pending)

@@ -23,7 +23,9 @@ final class TestOperation: @unchecked Sendable {
 
   func buffer(_ length: Int? = nil) -> OperationBuffer { OperationBuffer(iov_base: bytes, iov_len: length ?? capacity) }
 
-  func text(_ count: Int) -> String { String(decoding: UnsafeRawBufferPointer(start: bytes, count: count), as: UTF8.self) }
+  func text(_ count: Int) -> String {
+    String(decoding: UnsafeRawBufferPointer(start: bytes, count: count), as: UTF8.self)
+  }
 }
 
 /// A packet without pointers into the port.
@@ -47,9 +49,8 @@ extension OperationPort {
   func next(milliseconds: Int64 = 0) -> Received? {
     var packet = PortPacket()
     var count = 0
-    guard get(into: &packet, capacity: 1, timeoutNanoseconds: milliseconds * 1_000_000, count: &count) == .packets else {
-      return nil
-    }
+    let result = get(into: &packet, capacity: 1, timeoutNanoseconds: milliseconds * 1_000_000, count: &count)
+    guard result == .packets else { return nil }
     return Received(
       key: packet.key, bytes: packet.bytes, status: packet.status, operation: packet.operation)
   }
@@ -125,7 +126,9 @@ func bound(_ descriptor: Int32) -> sockaddr_in {
 
 /// A file in the folder for temporary files that has no name any more.
 func temporaryFile() -> Int32 {
-  let template = FileManager.default.temporaryDirectory.appendingPathComponent("mews-XXXXXX").path
+  let template = FileManager.default.temporaryDirectory.appendingPathComponent(
+    "mews-" + String(repeating: "X", count: 6)
+  ).path
   var path = Array(template.utf8CString)
   let descriptor = mkstemp(&path)
   precondition(descriptor >= 0)
