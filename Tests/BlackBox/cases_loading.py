@@ -252,9 +252,10 @@ def test_typo_fails_at_link_time():
 
 def test_exit_in_start():
     """a plugin that calls exit in its start ends the command with an error, whatever the status it gave"""
-    directory = new_directory()
-    code = toolchain.MINIMAL.replace("NAME", "leaver").replace("PATH", "/leaver")
-    code = "#include <stdlib.h>\n" + code.replace("return mews_route(", "exit(0);\n    return mews_route(")
-    plugin(directory, code, "leaver.so")
-    done = host.run_mews("run", directory, "--listen", "http://127.0.0.1:0")
-    assert done.returncode == 1 and "before it served" in done.stderr, done
+    for given, answered in ((0, 1), (3, 3)):
+        directory = new_directory()
+        code = toolchain.MINIMAL.replace("NAME", "leaver").replace("PATH", "/leaver")
+        code = "#include <stdlib.h>\n" + code.replace("return mews_route(", f"exit({given});\n    return mews_route(")
+        plugin(directory, code, "leaver.so")
+        done = host.run_mews("run", directory, "--listen", "http://127.0.0.1:0")
+        assert done.returncode == answered and "before it served" in done.stderr, done

@@ -131,6 +131,47 @@ struct ResponseTests {
   }
 }
 
+@Suite("Responses that are not read")
+struct UnreadResponseTests {
+  static let executions = HandlerTests.executions
+
+  @Test("Above the threshold of unsent output the next request waits until it is sent", arguments: executions)
+  func nextRequestWaits(execution: Int) throws {
+    try withServer { server in
+      var handled = 0
+      server.handle("GET", "/", on: execution) { exchange in
+        handled += 1
+        return exchange.respond(String(repeating: "x", count: 600_000))
+      }
+      let client = server.connect()
+      client.isReading = false
+      client.send(String(repeating: get("/"), count: 5))
+      server.runWorkers()
+      #expect(handled == 2)
+      client.isReading = true
+      server.runWorkers()
+      #expect(handled == 5)
+      #expect(client.receiveBytes().count > 5 * 600_000)
+    }
+  }
+
+  @Test("A client that has closed its side gets the responses to all it has sent", arguments: executions)
+  func halfClosed(execution: Int) throws {
+    try withServer { server in
+      server.handle("GET", "/", on: execution) { $0.respond(String(repeating: "x", count: 600_000)) }
+      let client = server.connect()
+      client.isReading = false
+      client.send(String(repeating: get("/"), count: 5) + "GET / HT")
+      client.finishSending()
+      server.runWorkers()
+      client.isReading = true
+      server.runWorkers()
+      #expect(client.receiveBytes().count > 5 * 600_000)
+      #expect(client.state == .closed)
+    }
+  }
+}
+
 @Suite("Response bodies by reference")
 struct LentBodyTests {
   static let executions = HandlerTests.executions

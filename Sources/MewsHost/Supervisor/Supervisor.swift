@@ -84,9 +84,10 @@ struct Supervisor {
     self.worker = nil
     if isStopping || !worker.isReady {
       if case .signal = end { log.write(Int(MEWS_LEVEL_ERROR), "worker process 0 \(end)") }
-      guard !isStopping, end.exitStatus == 0 else { return end.exitStatus }
+      // A worker that gives up by itself has said why, and ends with 1.
+      guard !isStopping, case .exit(let status) = end, status != 1 else { return end.exitStatus }
       log.write(Int(MEWS_LEVEL_ERROR), "worker process 0 \(end) before it served (does a plugin call exit?)")
-      return 1
+      return max(status, 1)
     }
     if IOThread.clock - worker.startedAt > Self.healthyMilliseconds { pause = Self.pauseMilliseconds }
     log.write(Int(MEWS_LEVEL_ERROR), "worker process 0 (\(worker.process)) \(end); starting another in \(pause) ms")

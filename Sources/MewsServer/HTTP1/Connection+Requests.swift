@@ -40,9 +40,10 @@ extension Connection {
     }
   }
 
-  /// The transport sent so much that the next request, which waited for that, can be read.
+  /// The transport sent so much that the next request, which waited for that, can be read: the output pipe's `consume`
+  /// said `writerResumed`.
   @_noLocks
-  static func outputDidResume(_ connection: ConnectionPointer) {
+  public static func outputDidResume(_ connection: ConnectionPointer) {
     guard case .head = connection.pointee.phase else { return }
     receive(connection)
     if connection.pointee.inputEnded, case .head = connection.pointee.phase {

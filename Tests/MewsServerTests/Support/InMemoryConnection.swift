@@ -153,15 +153,18 @@ final class InMemoryConnection {
   private func flush() {
     guard state == .open, isReading else { return }
     var piece: [UInt8] = []
+    var hasResumed = false
     var vectors = [iovec](repeating: iovec(), count: 64)
     while connection.pointee.output.count > 0 {
       let filled = connection.pointee.output.gather(&vectors, vectors.count)
       let described = vectors.prefix(filled)
       for vector in described { piece += UnsafeRawBufferPointer(start: vector.iov_base, count: vector.iov_len) }
-      _ = connection.pointee.output.consume(described.reduce(0) { $0 + $1.iov_len }, to: cache)
+      let count = described.reduce(0) { $0 + $1.iov_len }
+      if case .writerResumed = connection.pointee.output.consume(count, to: cache) { hasResumed = true }
     }
     if !piece.isEmpty { sends.append(piece) }
-    Connection.outputDidDrain(connection)
+    if hasResumed { Connection.outputDidResume(connection) }
+    if connection.pointee.output.count == 0 { Connection.outputDidDrain(connection) }
   }
 
   private func inputResumed() {

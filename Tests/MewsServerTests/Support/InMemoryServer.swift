@@ -154,7 +154,6 @@ final class InMemoryServer {
     #expect(statistics.external == 0, "external blocks are held", sourceLocation: sourceLocation)
     let resources = context.pointee.resources
     context.pointee.destroy()
-    _ = thread.destroy()
     ThreadResources.destroy(resources)
     ThreadResources.destroy(workerResources)
     context.deinitialize(count: 1)
