@@ -6,21 +6,30 @@ import MewsCore
 extension Exchange {
   public typealias View = UnsafeBufferPointer<UInt8>
 
-  @inline(__always)
+  @_noLocks @inline(__always)
   private func view(_ offset: UInt32, _ count: UInt32) -> View {
     guard let base else { return View(start: nil, count: 0) }
     return View(start: base + Int(offset), count: Int(count))
   }
 
-  public var methodView: View { view(head.methodOffset, head.methodLength) }
-  public var targetView: View { view(head.targetOffset, head.targetLength) }
-  public var pathView: View { View(start: path, count: pathCount) }
-  public var queryView: View {
-    head.hasQuery ? view(head.queryOffset, head.queryLength) : View(start: nil, count: 0)
+  public var methodView: View {
+    @_noLocks get { view(head.methodOffset, head.methodLength) }
   }
-  public var bodyView: View { View(start: body, count: bodyCount) }
+  public var targetView: View {
+    @_noLocks get { view(head.targetOffset, head.targetLength) }
+  }
+  public var pathView: View {
+    @_noLocks get { View(start: path, count: pathCount) }
+  }
+  public var queryView: View {
+    @_noLocks get { head.hasQuery ? view(head.queryOffset, head.queryLength) : View(start: nil, count: 0) }
+  }
+  public var bodyView: View {
+    @_noLocks get { View(start: body, count: bodyCount) }
+  }
 
   /// The name and value of a header field; absent views when the index is out of range.
+  @_noLocks
   public func headerField(_ index: UInt32) -> (name: View, value: View) {
     guard index < head.headerCount else { return (View(start: nil, count: 0), View(start: nil, count: 0)) }
     let field = head.headers[Int(index)]

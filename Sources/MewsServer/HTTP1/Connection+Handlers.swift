@@ -201,6 +201,7 @@ extension Exchange {
     exchange.pointee.packet.action = { packet in Exchange.runOnWorker(Exchange.of(packet)) }
   }
 
+  @_noLocks
   private static func runOnWorker(_ exchange: ExchangePointer) {
     guard let route = exchange.pointee.route, let context = exchange.pointee.context else { return }
     if let resources = ThreadResources.current { exchange.pointee.resources = resources }

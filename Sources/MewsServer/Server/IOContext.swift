@@ -289,6 +289,7 @@ extension IOContext {
   }
 
   /// Posts the packets of this pass: one lock and as few wakes as they need.
+  @_noLocks
   static func postPackets(_ context: IOContextPointer) {
     guard let first = context.pointee.firstPacket, let last = context.pointee.lastPacket else { return }
     context.pointee.port.post(first: first, last: last, count: context.pointee.packetCount)
