@@ -149,8 +149,8 @@ MEWS_STATIC_ASSERT(sizeof(mews_bytes) == 2 * sizeof(void *), "mews_bytes is a po
 #define MEWS_TEXT_ARG(text) ((int)(text).length), ((text).data != NULL ? (text).data : "")
 
 /*
- * Called once when bytes that were passed by reference are no longer needed: on a thread of the server, or by the function
- * that refuses them.
+ * Called once when bytes that were passed by reference are no longer needed: on a thread of the server, or by the
+ * function that refuses them.
  */
 typedef void (*mews_release)(void *MEWS_NULLABLE context);
 

@@ -203,8 +203,8 @@ MEWS_IN_HANDLER MEWS_MUST_CHECK mews_result mews_exchange_retain(
 MEWS_ANY_THREAD mews_result mews_token_status(mews_token token);
 
 /*
- * Releases a token. The release of an exchange's last token while the exchange is pending, and was neither completed nor
- * continued, sends 500 to the client and writes a line to the log.
+ * Releases a token. The release of an exchange's last token while the exchange is pending, and was neither completed
+ * nor continued, sends 500 to the client and writes a line to the log.
  *
  * Returns MEWS_OK, or MEWS_E_GONE when the token was released already or never was one.
  */
@@ -213,8 +213,9 @@ MEWS_ANY_THREAD mews_result mews_token_release(mews_token token);
 /* ---- Completing later ------------------------------------------------------------------------------------------- */
 
 /*
- * A handler that cannot respond yet takes a token, hands it to whoever will know, and returns MEWS_PENDING. From then on
- * the exchange costs memory, but no thread. Later, on any thread, one of the functions below is called with the token:
+ * A handler that cannot respond yet takes a token, hands it to whoever will know, and returns MEWS_PENDING. From then
+ * on the exchange costs memory, but no thread. Later, on any thread, one of the functions below is called with the
+ * token:
  *
  *   static mews_result report(mews_exchange *exchange, void *state) {
  *       mews_token token;
@@ -233,8 +234,8 @@ MEWS_ANY_THREAD mews_result mews_token_release(mews_token token);
  * - MEWS_E_GONE says that nobody waits any more: the exchange is over, the client has left, or the server has cut the
  *   request off. What the caller prepared is the caller's to clean up, as after every error.
  * - The client may also leave after MEWS_OK: then the response is dropped, as any response may be.
- * - While the server stops, a pending exchange is a request in flight: the stop waits for it until the drain timeout, and
- *   then cuts it off.
+ * - While the server stops, a pending exchange is a request in flight: the stop waits for it until the drain timeout,
+ *   and then cuts it off.
  */
 
 /*
@@ -267,13 +268,13 @@ MEWS_ANY_THREAD mews_result mews_complete_reference(
     size_t length, mews_release MEWS_NULLABLE release, void *MEWS_NULLABLE context);
 
 /*
- * Has a worker go on with a pending exchange: it calls handler with the exchange, as a handler of a route is called, with
- * the whole interface of this header. It may return MEWS_PENDING again, if a token is held: a fresh one, or another that
- * was taken before.
+ * Has a worker go on with a pending exchange: it calls handler with the exchange, as a handler of a route is called,
+ * with the whole interface of this header. It may return MEWS_PENDING again, if a token is held: a fresh one, or
+ * another that was taken before.
  *
  * token    spent by MEWS_OK and MEWS_E_GONE.
- * handler  called exactly once after MEWS_OK, never after an error. When the client leaves meanwhile it is called all the
- *          same, and its response is dropped.
+ * handler  called exactly once after MEWS_OK, never after an error. When the client leaves meanwhile it is called all
+ *          the same, and its response is dropped.
  * state    given to the handler. MEWS_BORROWED until the handler has returned.
  * Returns MEWS_OK; MEWS_E_GONE: nobody waits for a response, or the token was spent or released already.
  *         MEWS_E_WRONG_STATE: the exchange was completed or continued already. MEWS_E_INVALID_ARGUMENT;

@@ -133,6 +133,15 @@ MEWS_IN_START mews_result mews_route_inline(
     mews_plugin *MEWS_REQUIRED self, const char *MEWS_REQUIRED method, const char *MEWS_REQUIRED pattern,
     mews_handler MEWS_REQUIRED handler);
 
+/*
+ * As mews_route, for a handler that spends its time waiting: for a database, a lock, another server. It runs on a
+ * worker as well, but does not count among those that run at once: as many of its calls wait side by side as there may
+ * be worker threads (--workers-max, workers_max).
+ */
+MEWS_IN_START mews_result mews_route_blocking(
+    mews_plugin *MEWS_REQUIRED self, const char *MEWS_REQUIRED method, const char *MEWS_REQUIRED pattern,
+    mews_handler MEWS_REQUIRED handler);
+
 /* ---- Services --------------------------------------------------------------------------------------------------- */
 
 /*

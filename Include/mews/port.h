@@ -1,6 +1,6 @@
 /*
- * mews/port.h: the completion port: input and output that is started now and reported later, by any number of threads that
- * may block.
+ * mews/port.h: the completion port: input and output that is started now and reported later, by any number of threads
+ * that may block.
  *
  *   mews_port *port;
  *   mews_port_create(0, &port);
@@ -11,23 +11,23 @@
  *   mews_packet packet;
  *   while (mews_port_get(port, -1, &packet) == MEWS_OK) handle(&packet);
  *
- * Start an operation on a handle; it answers at once. When it is done, one thread that waits in mews_port_get receives a
- * packet that says so. Packets are handed out first come first served; of the threads that wait, the one that came last is
- * released first; and at most as many run at once as the port was created for. A thread that blocks gives its place to
- * another if it says so (mews_blocking_begin).
+ * Start an operation on a handle; it answers at once. When it is done, one thread that waits in mews_port_get receives
+ * a packet that says so. Packets are handed out first come first served; of the threads that wait, the one that came
+ * last is released first; and at most as many run at once as the port was created for. A thread that blocks gives its
+ * place to another if it says so (mews_blocking_begin).
  *
  * Results of the functions that start an operation
  * ------------------------------------------------
  *   MEWS_PENDING    it was started. Exactly one packet will come, whatever happens.
  *   MEWS_OK         it is done already. A packet comes as well, unless the handle was associated with
  *                   MEWS_HANDLE_SKIP_ON_SUCCESS; then none does, and mews_operation_bytes says how much was done.
- *   an error        it was not started, and no packet comes.
+ *   an error        it was not started, and no packet comes. For MEWS_E_SYSTEM, errno is the system's error.
  *
  * Memory
  * ------
- * An operation's struct and its buffers belong to the port from a successful start until its packet is received (or until
- * the start answered MEWS_OK with skip-on-success): not until a cancellation was asked for. Arrays of buffers and addresses
- * are copied before the function returns.
+ * An operation's struct and its buffers belong to the port from a successful start until its packet is received (or
+ * until the start answered MEWS_OK with skip-on-success): not until a cancellation was asked for. Arrays of buffers and
+ * addresses are copied before the function returns.
  *
  * Errors are those of base.h. In a child after fork, every function answers MEWS_E_UNSUPPORTED.
  */
@@ -40,12 +40,16 @@ MEWS_BEGIN_DECLARATIONS
 
 typedef struct mews_port mews_port;
 
-/* A descriptor associated with a port: 64 bits, slot and generation. 0 is never a handle. A closed one never comes back. */
+/*
+ * A descriptor associated with a port: 64 bits, slot and generation. 0 is never a handle. A closed one never comes
+ * back.
+ */
 typedef uint64_t mews_handle;
 
 /*
- * One operation in flight: the caller's memory, as OVERLAPPED is on Windows. Embed it first in a struct of your own to find
- * that again from the packet. Clear it before its first use (MEWS_OPERATION_INIT); use it again once its packet has come.
+ * One operation in flight: the caller's memory, as OVERLAPPED is on Windows. Embed it first in a struct of your own to
+ * find that again from the packet. Clear it before its first use (MEWS_OPERATION_INIT); use it again once its packet
+ * has come.
  */
 typedef struct mews_operation {
     uint64_t reserved_[32];
@@ -79,21 +83,22 @@ MEWS_ANY_THREAD MEWS_MUST_CHECK mews_result mews_port_create(
     uint32_t concurrency, mews_port *MEWS_NULLABLE *MEWS_REQUIRED port);
 
 /*
- * Waits for a packet. While it waits, the calling thread drives the port's input and output itself; when it leaves with a
- * packet, another waiting thread takes over. The thread is associated with the port from its first call until it waits on
- * another port or ends.
+ * Waits for a packet. While it waits, the calling thread drives the port's input and output itself; when it leaves with
+ * a packet, another waiting thread takes over. The thread is associated with the port from its first call until it
+ * waits on another port or ends.
  *
  * timeout_ms  how long to wait; 0 takes only what is there; negative waits for ever.
  * packet      receives the packet, when the result is MEWS_OK; also for operations that failed (see its status).
- * Returns MEWS_OK; MEWS_E_TIMEOUT, also when packets are there but as many threads are busy as may be; MEWS_E_ABANDONED when
- *         the port was shut down during the wait; MEWS_E_GONE when it had been before; MEWS_E_INVALID_ARGUMENT.
+ * Returns MEWS_OK; MEWS_E_TIMEOUT, also when packets are there but as many threads are busy as may be; MEWS_E_ABANDONED
+ *         when the port was shut down during the wait; MEWS_E_GONE when it had been before; MEWS_E_INVALID_ARGUMENT.
  */
 MEWS_ANY_THREAD mews_result mews_port_get(
     mews_port *MEWS_REQUIRED port, int64_t timeout_ms, mews_packet *MEWS_REQUIRED packet);
 
 /*
- * As mews_port_get, and takes as many packets as are there and fit. It never waits to fill the array. However many it holds,
- * the thread counts as one busy thread: packets that it has not reached yet are out of others' reach while it blocks.
+ * As mews_port_get, and takes as many packets as are there and fit. It never waits to fill the array. However many it
+ * holds, the thread counts as one busy thread: packets that it has not reached yet are out of others' reach while it
+ * blocks.
  *
  * packets   receives the packets, oldest first.
  * capacity  how many fit, at least 1.
@@ -104,8 +109,8 @@ MEWS_ANY_THREAD mews_result mews_port_get_many(
     size_t *MEWS_REQUIRED count);
 
 /*
- * Queues a packet of one's own: bytes, key and operation arrive as they are given, whatever they are. Any thread, also one
- * that never waits; no handle need be associated.
+ * Queues a packet of one's own: bytes, key and operation arrive as they are given, whatever they are. Any thread, also
+ * one that never waits; no handle need be associated.
  *
  * Returns MEWS_OK; MEWS_E_NO_MEMORY; MEWS_E_GONE after a shutdown; MEWS_E_INVALID_ARGUMENT.
  */
@@ -116,8 +121,9 @@ MEWS_ANY_THREAD mews_result mews_port_post(
 MEWS_ANY_THREAD size_t mews_port_depth(mews_port *MEWS_REQUIRED port);
 
 /*
- * A descriptor to wait for with poll or epoll in another event loop: readable when a call of mews_port_get with a timeout of
- * 0 may have something to do. Being readable consumes nothing. It belongs to the port; do not read, write or close it.
+ * A descriptor to wait for with poll or epoll in another event loop: readable when a call of mews_port_get with a
+ * timeout of 0 may have something to do. Being readable consumes nothing. It belongs to the port; do not read, write or
+ * close it.
  * Returns the descriptor, or an error.
  */
 MEWS_ANY_THREAD int32_t mews_port_descriptor(mews_port *MEWS_REQUIRED port);
@@ -126,9 +132,9 @@ MEWS_ANY_THREAD int32_t mews_port_descriptor(mews_port *MEWS_REQUIRED port);
 typedef void (*mews_packet_sink)(void *MEWS_NULLABLE context, const mews_packet *MEWS_NONNULL packet);
 
 /*
- * The first phase of the end: waiting threads return MEWS_E_ABANDONED, every operation in flight is cancelled, handles are
- * closed, and every packet that is left, each exactly once, goes to the sink. When it returns, no operation is in flight and
- * the kernel writes to no buffer. The second call does nothing.
+ * The first phase of the end: waiting threads return MEWS_E_ABANDONED, every operation in flight is cancelled, handles
+ * are closed, and every packet that is left, each exactly once, goes to the sink. When it returns, no operation is in
+ * flight and the kernel writes to no buffer. The second call does nothing.
  *
  * sink  called on the calling thread; may be NULL.
  * Returns MEWS_OK; MEWS_E_INVALID_ARGUMENT.
@@ -137,15 +143,15 @@ MEWS_ANY_THREAD mews_result mews_port_shutdown(
     mews_port *MEWS_REQUIRED port, mews_packet_sink MEWS_NULLABLE sink, void *MEWS_NULLABLE context);
 
 /*
- * The second phase: frees the port, after mews_port_shutdown or in its stead. No other thread may call a function for the
- * port from here on; threads that are associated with it may still be busy. NULL is ignored.
+ * The second phase: frees the port, after mews_port_shutdown or in its stead. No other thread may call a function for
+ * the port from here on; threads that are associated with it may still be busy. NULL is ignored.
  */
 MEWS_ANY_THREAD void mews_port_close(mews_port *MEWS_NULLABLE port);
 
 /*
  * Says that the calling thread is about to block (begin) and that it goes on (end): in between, another thread may be
- * released in its place. For threads that are associated with a port and for handlers on workers; elsewhere they do nothing.
- * Pairs may be nested.
+ * released in its place. For threads that are associated with a port and for handlers on workers; elsewhere they do
+ * nothing. Pairs may be nested.
  */
 MEWS_ANY_THREAD void mews_blocking_begin(void);
 MEWS_ANY_THREAD void mews_blocking_end(void);
@@ -155,19 +161,21 @@ MEWS_ANY_THREAD void mews_blocking_end(void);
 typedef uint32_t mews_handle_flags;
 
 enum {
-    /* An operation that is done at once queues no packet (FILE_SKIP_COMPLETION_PORT_ON_SUCCESS). For the handle's life. */
+    /*
+     * An operation that is done at once queues no packet (FILE_SKIP_COMPLETION_PORT_ON_SUCCESS). For the handle's life.
+     */
     MEWS_HANDLE_SKIP_ON_SUCCESS = 1
 };
 
 /*
- * Associates a descriptor with a port: once and for its life. Sockets, pipes and the like become non-blocking; files are
- * served by threads of the port.
+ * Associates a descriptor with a port: once and for its life. Sockets, pipes and the like become non-blocking; files
+ * are served by threads of the port.
  *
  * descriptor  MEWS_HANDED_OVER on success: close it with mews_handle_close. After an error it stays the caller's.
  * key         comes back in every packet of the handle.
  * handle      receives the handle.
- * Returns MEWS_OK; MEWS_E_INVALID_ARGUMENT for a bad descriptor or flags; MEWS_E_CONFLICT when it is associated already;
- *         MEWS_E_NO_MEMORY; MEWS_E_LIMIT; MEWS_E_SYSTEM; MEWS_E_GONE after a shutdown.
+ * Returns MEWS_OK; MEWS_E_INVALID_ARGUMENT for a bad descriptor or flags; MEWS_E_CONFLICT when it is associated
+ *         already; MEWS_E_NO_MEMORY; MEWS_E_LIMIT; MEWS_E_SYSTEM; MEWS_E_GONE after a shutdown.
  */
 MEWS_ANY_THREAD MEWS_MUST_CHECK mews_result mews_port_associate(
     mews_port *MEWS_REQUIRED port, int32_t descriptor, uint64_t key, mews_handle_flags flags,
@@ -177,16 +185,16 @@ MEWS_ANY_THREAD MEWS_MUST_CHECK mews_result mews_port_associate(
 MEWS_ANY_THREAD int32_t mews_handle_descriptor(mews_port *MEWS_REQUIRED port, mews_handle handle);
 
 /*
- * Closes a handle: each of its operations in flight completes with one packet (MEWS_E_CANCELED, or what it came to), then
- * the descriptor is closed. A later descriptor of the same number has nothing to do with it.
+ * Closes a handle: each of its operations in flight completes with one packet (MEWS_E_CANCELED, or what it came to),
+ * then the descriptor is closed. A later descriptor of the same number has nothing to do with it.
  * Returns MEWS_OK; MEWS_E_GONE.
  */
 MEWS_ANY_THREAD mews_result mews_handle_close(mews_port *MEWS_REQUIRED port, mews_handle handle);
 
 /*
- * Asks for the end of one operation, or with NULL of all operations of the handle, whichever threads started them. Their
- * packets still come, each exactly once: with MEWS_E_CANCELED, or with what they had come to first. Data that was received is
- * never thrown away.
+ * Asks for the end of one operation, or with NULL of all operations of the handle, whichever threads started them.
+ * Their packets still come, each exactly once: with MEWS_E_CANCELED, or with what they had come to first. Data that was
+ * received is never thrown away.
  *
  * Returns MEWS_OK when there was something to cancel; MEWS_E_NOT_FOUND; MEWS_E_GONE.
  */
@@ -196,9 +204,9 @@ MEWS_ANY_THREAD mews_result mews_handle_cancel(
 /* ---- Operations ------------------------------------------------------------------------------------------------- */
 
 /*
- * All of these: operation is required and MEWS_HANDED_OVER until its packet; results are stated above, and the errors of
- * starting are MEWS_E_INVALID_ARGUMENT, MEWS_E_BUSY (the operation is in flight already), MEWS_E_GONE (the handle is closed or
- * the port shut down), MEWS_E_NO_MEMORY, MEWS_E_UNSUPPORTED (the descriptor cannot do it) and MEWS_E_SYSTEM.
+ * All of these: operation is required and MEWS_HANDED_OVER until its packet; results are stated above, and the errors
+ * of starting are MEWS_E_INVALID_ARGUMENT, MEWS_E_BUSY (the operation is in flight already), MEWS_E_GONE (the handle is
+ * closed or the port shut down), MEWS_E_NO_MEMORY, MEWS_E_UNSUPPORTED (the descriptor cannot do it) and MEWS_E_SYSTEM.
  */
 
 /* Memory to read into or write from. */
@@ -213,8 +221,8 @@ MEWS_STATIC_ASSERT(sizeof(mews_buffer) == 2 * sizeof(void *), "mews_buffer is a 
 #define MEWS_BUFFER_LIMIT 8
 
 /*
- * Takes a connection from a listening socket. mews_operation_descriptor then gives its descriptor, which is the caller's to
- * associate or close; non-blocking, closed on exec.
+ * Takes a connection from a listening socket. mews_operation_descriptor then gives its descriptor, which is the
+ * caller's to associate or close; non-blocking, closed on exec.
  */
 MEWS_ANY_THREAD mews_result mews_port_accept(
     mews_port *MEWS_REQUIRED port, mews_handle listener, mews_operation *MEWS_REQUIRED operation);
@@ -225,8 +233,8 @@ MEWS_ANY_THREAD mews_result mews_port_connect(
     const void *MEWS_REQUIRED address, uint32_t address_length);
 
 /*
- * Receives what is there, at most length bytes. 0 bytes: the peer will send no more. With length 0 the operation waits until
- * there is something to receive, or the end, and takes nothing.
+ * Receives what is there, at most length bytes. 0 bytes: the peer will send no more. With length 0 the operation waits
+ * until there is something to receive, or the end, and takes nothing.
  */
 MEWS_ANY_THREAD mews_result mews_port_receive(
     mews_port *MEWS_REQUIRED port, mews_handle socket, mews_operation *MEWS_REQUIRED operation,
@@ -237,7 +245,10 @@ MEWS_ANY_THREAD mews_result mews_port_receive_buffers(
     mews_port *MEWS_REQUIRED port, mews_handle socket, mews_operation *MEWS_REQUIRED operation,
     const mews_buffer *MEWS_REQUIRED buffers, uint32_t count);
 
-/* Sends all of a buffer: the packet comes when the kernel has taken the last byte, or with an error and how far it came. */
+/*
+ * Sends all of a buffer: the packet comes when the kernel has taken the last byte, or with an error and how far it
+ * came.
+ */
 MEWS_ANY_THREAD mews_result mews_port_send(
     mews_port *MEWS_REQUIRED port, mews_handle socket, mews_operation *MEWS_REQUIRED operation,
     const void *MEWS_NULLABLE buffer, size_t length);
@@ -288,7 +299,10 @@ MEWS_ANY_THREAD mews_result mews_port_sync(
 MEWS_ANY_THREAD mews_result mews_port_timer(
     mews_port *MEWS_REQUIRED port, mews_operation *MEWS_REQUIRED operation, uint64_t delay_ms, uint64_t key);
 
-/* Cancels a timer. MEWS_OK: its packet comes with MEWS_E_CANCELED. MEWS_E_NOT_FOUND: it is due already, or was never one. */
+/*
+ * Cancels a timer. MEWS_OK: its packet comes with MEWS_E_CANCELED. MEWS_E_NOT_FOUND: it is due already, or was never
+ * one.
+ */
 MEWS_ANY_THREAD mews_result mews_port_timer_cancel(
     mews_port *MEWS_REQUIRED port, mews_operation *MEWS_REQUIRED operation);
 
@@ -301,8 +315,8 @@ MEWS_ANY_THREAD uint64_t mews_operation_bytes(const mews_operation *MEWS_REQUIRE
 MEWS_ANY_THREAD int32_t mews_operation_descriptor(const mews_operation *MEWS_REQUIRED operation);
 
 /*
- * The address that a finished mews_port_receive_from received from: bytes of a sockaddr, valid until the operation is used
- * again. length receives their number; NULL and 0 when there is none.
+ * The address that a finished mews_port_receive_from received from: bytes of a sockaddr, valid until the operation is
+ * used again. length receives their number; NULL and 0 when there is none.
  */
 MEWS_ANY_THREAD const void *MEWS_NULLABLE mews_operation_address(
     const mews_operation *MEWS_REQUIRED operation, uint32_t *MEWS_REQUIRED length);

@@ -16,6 +16,14 @@ import MewsServer
   return mews_route_with(self, method, pattern, handler, &options)
 }
 
+@c @implementation public func mews_route_blocking(
+  _ self: OpaquePointer?, _ method: UnsafePointer<CChar>?, _ pattern: UnsafePointer<CChar>?, _ handler: mews_handler?
+) -> mews_result {
+  var options = defaultRouteOptions
+  options.execution = UInt32(MEWS_EXECUTION_BLOCKING)
+  return mews_route_with(self, method, pattern, handler, &options)
+}
+
 @c @implementation public func mews_route_with(
   _ self: OpaquePointer?, _ method: UnsafePointer<CChar>?, _ pattern: UnsafePointer<CChar>?, _ handler: mews_handler?,
   _ options: UnsafePointer<mews_route_options>?

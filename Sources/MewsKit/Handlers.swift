@@ -27,8 +27,8 @@ final class SyncRoute: Sendable {
   }
 }
 
-/// A route whose handler is asynchronous: it gets a copy of the request, and its task runs on the host's workers, piece by
-/// piece. The response is left pending meanwhile, so a task that is suspended occupies no thread.
+/// A route whose handler is asynchronous: it gets a copy of the request, and its task runs on the host's workers, piece
+/// by piece. The response is left pending meanwhile, so a task that is suspended occupies no thread.
 final class AsyncRoute: Sendable {
   private let name: String
   private let host: Host

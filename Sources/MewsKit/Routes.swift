@@ -54,7 +54,8 @@ public struct Routes: ~Escapable {
       SyncRoute.callback, method, pattern, execution)
   }
 
-  /// Registers an asynchronous handler. Its task runs on the host's workers; while it is suspended it occupies no thread.
+  /// Registers an asynchronous handler. Its task runs on the host's workers; while it is suspended it occupies no
+  /// thread.
   public func on(_ method: String, _ pattern: String, _ handler: @escaping AsyncHandler) {
     let name = "\(method) \(pattern)"
     let parameters = PatternParameters.names(in: pattern)

@@ -1,11 +1,11 @@
 import CMews
 import Synchronization
 
-/// Runs the tasks of a plugin's asynchronous handlers on the host's workers: each piece of a task, from one suspension to
-/// the next, is a callback that the host queues with its requests.
+/// Runs the tasks of a plugin's asynchronous handlers on the host's workers: each piece of a task, from one suspension
+/// to the next, is a callback that the host queues with its requests.
 ///
-/// It is never freed. A task that was cut off may resume on it after the plugin's stop; then the host takes no more work,
-/// and Swift's own threads run it.
+/// It is never freed. A task that was cut off may resume on it after the plugin's stop; then the host takes no more
+/// work, and Swift's own threads run it.
 final class WorkerExecutor: TaskExecutor {
   private nonisolated(unsafe) let plugin: OpaquePointer
   private let isStopped = Atomic<Bool>(false)

@@ -165,7 +165,8 @@ struct PendingTests {
     }
   }
 
-  @Test("When the last token is released without a completion the client gets 500, and it is logged", arguments: executions)
+  @Test(
+    "When the last token is released without a completion the client gets 500, and it is logged", arguments: executions)
   func released(execution: Int) throws {
     try withServer { server in
       var tokens: [ExchangeToken] = []
@@ -225,7 +226,9 @@ struct PendingTests {
     }
   }
 
-  @Test("A completion that is accepted before the handler fails is dropped, and its bytes are released", arguments: executions)
+  @Test(
+    "A completion that is accepted before the handler fails is dropped, and its bytes are released",
+    arguments: executions)
   func failedAfterCompletion(execution: Int) throws {
     try withServer { server in
       let lent = LentBytes(pattern(10_000))
@@ -303,7 +306,9 @@ struct LentCompletionTests {
 struct AbandonedRequestTests {
   static let executions = HandlerTests.executions
 
-  @Test("The exchange is over at once; tokens say so, keep its memory, and are spent by a completion", arguments: executions)
+  @Test(
+    "The exchange is over at once; tokens say so, keep its memory, and are spent by a completion", arguments: executions
+  )
   func clientGone(execution: Int) throws {
     try withServer { server in
       var tokens: [ExchangeToken] = []
@@ -405,7 +410,8 @@ struct AbandonedRequestTests {
 struct ContinuationTests {
   static let executions = HandlerTests.executions
 
-  @Test("A worker goes on with request, arena and fields, and may leave the response pending again", arguments: executions)
+  @Test(
+    "A worker goes on with request, arena and fields, and may leave the response pending again", arguments: executions)
   func stages(execution: Int) throws {
     try withServer { server in
       var tokens: [ExchangeToken] = []

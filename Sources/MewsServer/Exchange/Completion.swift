@@ -33,7 +33,9 @@ public struct Completion {
     else { return refuse(body, mews_result(MEWS_E_INVALID_ARGUMENT)) }
     let bodyCount = body.isReference ? 0 : body.count
     let (count, overflows) = bodyCount.addingReportingOverflow(contentTypeCount)
-    guard !overflows, body.count <= Int(UInt32.max), let made = allocate(extra: count) else { return refuse(body, mews_result(MEWS_E_NO_MEMORY)) }
+    guard !overflows, body.count <= Int(UInt32.max), let made = allocate(extra: count) else {
+      return refuse(body, mews_result(MEWS_E_NO_MEMORY))
+    }
     made.initialize(to: Completion(status: status, contentTypeCount: contentTypeCount, body: body))
     let copies = UnsafeMutableRawPointer(made + 1)
     if let contentType {

@@ -77,8 +77,8 @@ extension Exchange {
     sendBack(exchange, to: context)
   }
 
-  /// Opens the exchange to a further completion, because a handler goes on with it. One that is over stays claimed: that
-  /// is what holds it.
+  /// Opens the exchange to a further completion, because a handler goes on with it. One that is over stays claimed:
+  /// that is what holds it.
   private static func beginStage(_ exchange: ExchangePointer) {
     let word = controlWord(exchange)
     var control = shim_load_acquire(word)

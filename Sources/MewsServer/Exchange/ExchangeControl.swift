@@ -111,7 +111,8 @@ extension Exchange {
     }
   }
 
-  /// Accepts no more completions, because one has arrived that ends the exchange; its claim holds it until it is closed.
+  /// Accepts no more completions, because one has arrived that ends the exchange; its claim holds it until it is
+  /// closed.
   @_noLocks
   static func endWait(_ exchange: ExchangePointer) {
     _ = shim_fetch_and(controlWord(exchange), ~ExchangeControl.openBit)

@@ -147,8 +147,8 @@ extension IOContext {
     if context.pointee.isDraining { _unsafePerformance { checkDrained(context) } }
   }
 
-  /// The same for an exchange that is held. False: a completion that comes too late holds it, and ends it once more when
-  /// it has been dealt with.
+  /// The same for an exchange that is held. False: a completion that comes too late holds it, and ends it once more
+  /// when it has been dealt with.
   @_noLocks @inline(never)
   private static func endHeldExchange(_ exchange: ExchangePointer, _ context: IOContextPointer) -> Bool {
     exchange.pointee.connection = nil

@@ -4,6 +4,7 @@ import CMews
 public enum ResultText {
   public static func text(_ result: mews_result) -> StaticString {
     switch result {
+    case mews_result(MEWS_PENDING): "started; the outcome follows"
     case 0...: "success"
     case mews_result(MEWS_E_FAILED): "the operation failed"
     case mews_result(MEWS_E_INVALID_ARGUMENT): "an argument is NULL, out of range or malformed"
@@ -16,6 +17,10 @@ public enum ResultText {
     case mews_result(MEWS_E_LIMIT): "a limit is reached"
     case mews_result(MEWS_E_UNSUPPORTED): "this host, kernel or build cannot do it"
     case mews_result(MEWS_E_SYSTEM): "a system call failed"
+    case mews_result(MEWS_E_TIMEOUT): "the time was over"
+    case mews_result(MEWS_E_ABANDONED): "the port was shut down during the wait"
+    case mews_result(MEWS_E_CANCELED): "the operation was cancelled before it was done"
+    case mews_result(MEWS_E_BUSY): "the operation is in flight already"
     default: "unknown result"
     }
   }

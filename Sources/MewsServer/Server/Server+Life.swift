@@ -70,7 +70,8 @@ extension Server {
   ///
   /// - Returns: MEWS_OK, MEWS_E_NO_MEMORY, or MEWS_E_GONE when the workers are about to end.
   public func work(
-    key: UInt, bytes: UInt, operation: UnsafeMutableRawPointer?, action: @escaping @convention(c) (PacketPointer) -> Void
+    key: UInt, bytes: UInt, operation: UnsafeMutableRawPointer?,
+    action: @escaping @convention(c) (PacketPointer) -> Void
   ) -> mews_result {
     guard workGate.enter() else { return mews_result(MEWS_E_GONE) }
     defer { workGate.leave() }

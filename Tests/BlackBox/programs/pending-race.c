@@ -1,7 +1,8 @@
 /*
  * pending-race COMPLETIONS: pending exchanges, completed by four threads while clients leave at random and servers are
- * stopped and destroyed under them. Checks that each token has exactly one outcome, each acceptance exactly one effect, and
- * each client that stays exactly its own responses. Says what it did in one line; a failed check ends it with status 1.
+ * stopped and destroyed under them. Checks that each token has exactly one outcome, each acceptance exactly one effect,
+ * and each client that stays exactly its own responses. Says what it did in one line; a failed check ends it with
+ * status 1.
  */
 #define _GNU_SOURCE
 #include <mews/mews.h>
@@ -123,8 +124,8 @@ static void end_job(struct job *job) {
 }
 
 /*
- * Goes on with a request, which the continuation holds: it lets go of it, or brings another job for it. Where other tokens
- * may be spent meanwhile it does not respond itself: it would win over a completion that was accepted.
+ * Goes on with a request, which the continuation holds: it lets go of it, or brings another job for it. Where other
+ * tokens may be spent meanwhile it does not respond itself: it would win over a completion that was accepted.
  */
 static mews_result continue_request(struct job *job, unsigned random) {
     bool again = random % 2 == 0 || job->request->is_shared;
@@ -449,7 +450,9 @@ static void run_round(unsigned long requests, unsigned seed) {
 int main(int argc, char **argv) {
     unsigned long completions = argc > 1 ? strtoul(argv[1], NULL, 10) : 10000;
     for (unsigned round = 0; round < ROUNDS; round++) run_round(completions / ROUNDS, round * 1000 + 1);
-    printf("%lu requests on %d servers: %lu accepted, %lu gone, %lu refused, %lu released; %lu continued, %lu by reference; "
+    printf(
+        "%lu requests on %d servers: %lu accepted, %lu gone, %lu refused, %lu released; %lu continued, "
+        "%lu by reference; "
         "%lu responses read, %lu clients left, %lu cut off\n",
         tally.requests, ROUNDS, tally.accepted, tally.gone, tally.refused, tally.released, tally.continued, tally.lent,
         tally.answered, tally.left, tally.cut);
