@@ -107,7 +107,7 @@ enum {
     MEWS_E_CONFLICT = -7,          /* the route, name or address is taken */
     MEWS_E_NOT_FOUND = -8,         /* nothing by that name */
     MEWS_E_LIMIT = -9,             /* a configured limit is reached */
-    MEWS_E_UNSUPPORTED = -10,      /* this host, kernel or build cannot do it */
+    MEWS_E_UNSUPPORTED = -10,      /* this host, kernel or build cannot do it; or a child after fork */
     MEWS_E_SYSTEM = -11,           /* a system call failed; the error text or the packet has its errno */
     MEWS_E_TIMEOUT = -12,          /* the time was over */
     MEWS_E_ABANDONED = -13,        /* the port was shut down during the wait */

@@ -11,6 +11,9 @@
  *
  * The library installs no signal handler, writes to no standard stream and changes nothing of the process. What it has
  * to say goes to the log function of the options.
+ *
+ * In a child after fork, where a server's threads do not exist, the functions of this header, and those for tokens,
+ * timers and work, answer MEWS_E_UNSUPPORTED; mews_server_destroy does nothing. What a child may do is exec.
  */
 #ifndef MEWS_SERVER_H
 #define MEWS_SERVER_H

@@ -174,17 +174,6 @@ intptr_t shim_write_at(int32_t file, const void *bytes, size_t count, uint64_t o
 
 intptr_t shim_sync(int32_t file) { ANSWER(fsync(file)); }
 
-uint64_t *shim_fork_mark_create(void) {
-    size_t size = (size_t)sysconf(_SC_PAGESIZE);
-    uint64_t *mark = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (mark == MAP_FAILED) return NULL;
-    madvise(mark, size, MADV_WIPEONFORK);
-    *mark = 1;
-    return mark;
-}
-
-void shim_fork_mark_destroy(uint64_t *mark) { munmap(mark, (size_t)sysconf(_SC_PAGESIZE)); }
-
 int32_t shim_timerfd_create(void) {
     int descriptor = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
     return descriptor < 0 ? -errno : descriptor;

@@ -3,10 +3,34 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <spawn.h>
+#include <sys/mman.h>
 #include <sys/signalfd.h>
 #include <sys/wait.h>
 
 extern char **environ;
+
+uint64_t *shim_process_mark_;
+
+uint64_t *shim_fork_mark_create(void) {
+    size_t size = (size_t)sysconf(_SC_PAGESIZE);
+    uint64_t *mark = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (mark == MAP_FAILED) return NULL;
+    madvise(mark, size, MADV_WIPEONFORK);
+    *mark = 1;
+    return mark;
+}
+
+void shim_fork_mark_destroy(uint64_t *mark) { munmap(mark, (size_t)sysconf(_SC_PAGESIZE)); }
+
+bool shim_process_mark(void) {
+    if (__atomic_load_n(&shim_process_mark_, __ATOMIC_ACQUIRE) != NULL) return true;
+    uint64_t *mark = shim_fork_mark_create(), *none = NULL;
+    if (mark == NULL) return false;
+    bool is_first =
+        __atomic_compare_exchange_n(&shim_process_mark_, &none, mark, false, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE);
+    if (!is_first) shim_fork_mark_destroy(mark);
+    return true;
+}
 
 static const int watched[] = {SIGINT, SIGTERM, SIGHUP, SIGCHLD};
 

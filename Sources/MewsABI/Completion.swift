@@ -19,6 +19,10 @@ import MewsServer
 private func complete(
   _ token: mews_token, _ status: UInt32, _ contentType: UnsafePointer<CChar>?, _ body: ResponseBody
 ) -> mews_result {
+  guard !ForkedChild.isThisProcess else {
+    if body.isReference { body.releaseNow() }
+    return mews_result(MEWS_E_UNSUPPORTED)
+  }
   var completion: CompletionPointer?
   let result = Completion.respond(
     status: status, contentType: UnsafeRawPointer(contentType)?.assumingMemoryBound(to: UInt8.self),
@@ -31,6 +35,7 @@ private func complete(
   _ token: mews_token, _ handler: mews_handler?, _ state: UnsafeMutableRawPointer?
 ) -> mews_result {
   guard let handler else { return mews_result(MEWS_E_INVALID_ARGUMENT) }
+  guard !ForkedChild.isThisProcess else { return mews_result(MEWS_E_UNSUPPORTED) }
   guard let completion = Completion.proceed(handler, state: state) else { return mews_result(MEWS_E_NO_MEMORY) }
   return ExchangeToken(rawValue: token).complete(completion)
 }

@@ -71,6 +71,7 @@ import MewsServer
   _ timer: UnsafeMutablePointer<mews_timer>?
 ) -> mews_result {
   guard let plugin = plugin(self), let callback else { return mews_result(MEWS_E_INVALID_ARGUMENT) }
+  guard !ForkedChild.isThisProcess else { return mews_result(MEWS_E_UNSUPPORTED) }
   var handle: UInt64 = 0
   let result = plugin.host.timers.start(
     plugin, delayMilliseconds: delay_ms, callback: callback, context: context, timer: &handle)
@@ -80,6 +81,7 @@ import MewsServer
 
 @c @implementation public func mews_timer_cancel(_ self: OpaquePointer?, _ timer: mews_timer) -> mews_result {
   guard let plugin = plugin(self) else { return mews_result(MEWS_E_INVALID_ARGUMENT) }
+  guard !ForkedChild.isThisProcess else { return mews_result(MEWS_E_UNSUPPORTED) }
   return plugin.host.timers.cancel(timer)
 }
 
@@ -87,6 +89,7 @@ import MewsServer
   _ self: OpaquePointer?, _ callback: mews_work_callback?, _ context: UnsafeMutableRawPointer?
 ) -> mews_result {
   guard let plugin = plugin(self), let callback else { return mews_result(MEWS_E_INVALID_ARGUMENT) }
+  guard !ForkedChild.isThisProcess else { return mews_result(MEWS_E_UNSUPPORTED) }
   return plugin.work(callback, context)
 }
 

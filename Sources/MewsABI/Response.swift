@@ -76,9 +76,11 @@ private func respond(
 }
 
 @c @implementation public func mews_token_status(_ token: mews_token) -> mews_result {
-  ExchangeToken(rawValue: token).status()
+  guard !ForkedChild.isThisProcess else { return mews_result(MEWS_E_UNSUPPORTED) }
+  return ExchangeToken(rawValue: token).status()
 }
 
 @c @implementation public func mews_token_release(_ token: mews_token) -> mews_result {
-  ExchangeToken(rawValue: token).release()
+  guard !ForkedChild.isThisProcess else { return mews_result(MEWS_E_UNSUPPORTED) }
+  return ExchangeToken(rawValue: token).release()
 }

@@ -8,6 +8,7 @@ import MewsServer
 ) -> mews_result {
   guard let server else { return mews_result(MEWS_E_INVALID_ARGUMENT) }
   server.pointee = nil
+  guard !ForkedChild.isThisProcess else { return mews_result(MEWS_E_UNSUPPORTED) }
   guard let options = serverOptions(options), options.io_threads <= 1024, options.workers <= 1024,
     options.workers_max <= 4096
   else { return mews_result(MEWS_E_INVALID_ARGUMENT) }
@@ -44,6 +45,7 @@ import MewsServer
   guard let host = host(server), let method = string(method), let pattern = string(pattern), let handler,
     var options = routeOptions(options)
   else { return mews_result(MEWS_E_INVALID_ARGUMENT) }
+  guard !ForkedChild.isThisProcess else { return mews_result(MEWS_E_UNSUPPORTED) }
   if options.use_state == 0 {
     options.use_state = 1
     options.state = state
@@ -58,6 +60,7 @@ import MewsServer
 @c @implementation public func mews_server_listen(
   _ server: OpaquePointer?, _ url: UnsafePointer<CChar>?, _ port: UnsafeMutablePointer<UInt16>?
 ) -> mews_result {
+  guard !ForkedChild.isThisProcess else { return mews_result(MEWS_E_UNSUPPORTED) }
   guard let host = host(server), let url = string(url) else { return mews_result(MEWS_E_INVALID_ARGUMENT) }
   guard !host.isStarted else { return mews_result(MEWS_E_WRONG_STATE) }
   do throws(ListenError) {
@@ -72,6 +75,7 @@ import MewsServer
 }
 
 @c @implementation public func mews_server_start(_ server: OpaquePointer?) -> mews_result {
+  guard !ForkedChild.isThisProcess else { return mews_result(MEWS_E_UNSUPPORTED) }
   guard let host = host(server) else { return mews_result(MEWS_E_INVALID_ARGUMENT) }
   guard !host.isStarted, !host.server.sockets.isEmpty else {
     host.lastError = host.isStarted ? "the server was started before" : "there is nothing to listen on"
@@ -87,12 +91,14 @@ import MewsServer
 }
 
 @c @implementation public func mews_server_stop(_ server: OpaquePointer?) -> mews_result {
+  guard !ForkedChild.isThisProcess else { return mews_result(MEWS_E_UNSUPPORTED) }
   guard let host = host(server) else { return mews_result(MEWS_E_INVALID_ARGUMENT) }
   host.stop()
   return mews_result(MEWS_OK)
 }
 
 @c @implementation public func mews_server_wait(_ server: OpaquePointer?) -> mews_result {
+  guard !ForkedChild.isThisProcess else { return mews_result(MEWS_E_UNSUPPORTED) }
   guard let host = host(server) else { return mews_result(MEWS_E_INVALID_ARGUMENT) }
   guard host.isStarted else { return mews_result(MEWS_E_WRONG_STATE) }
   guard host.currentThreadIndex == nil else { return mews_result(MEWS_E_WRONG_THREAD) }
@@ -105,11 +111,12 @@ import MewsServer
 }
 
 @c @implementation public func mews_server_error(_ server: OpaquePointer?) -> UnsafePointer<CChar> {
-  host(server)?.lastErrorPointer ?? mews_result_text(mews_result(MEWS_E_INVALID_ARGUMENT))
+  if ForkedChild.isThisProcess { return mews_result_text(mews_result(MEWS_E_UNSUPPORTED)) }
+  return host(server)?.lastErrorPointer ?? mews_result_text(mews_result(MEWS_E_INVALID_ARGUMENT))
 }
 
 @c @implementation public func mews_server_destroy(_ server: OpaquePointer?) {
-  guard let server, let host = host(server), host.currentThreadIndex == nil else { return }
+  guard let server, !ForkedChild.isThisProcess, let host = host(server), host.currentThreadIndex == nil else { return }
   if host.isStarted {
     host.stop()
     _ = host.wait()

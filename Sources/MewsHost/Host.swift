@@ -38,6 +38,7 @@ public final class Host: @unchecked Sendable {
 
   public init(options: HostOptions, log: ServerLog) throws(SystemError) {
     self.log = log
+    try ForkedChild.watch()
     server = try Server(options: options.server, log: log)
     settings = options.settings
     processIndex = options.processIndex

@@ -11,6 +11,7 @@ import wire
 from host import BUILD, TOP, Program
 
 EXAMPLES = TOP / "examples-c"
+PROGRAMS = TOP / "Tests/BlackBox/programs"
 
 
 def example(name):
@@ -298,3 +299,10 @@ int main(void) {
 """
     )
     assert done.returncode == 0, done
+
+
+def test_forked_child():
+    """in the child of a fork every function of a server is refused, and the parent's server goes on"""
+    program = toolchain.build(PROGRAMS / "forked-child.c", toolchain.new_directory() / "forked-child", "-pthread")
+    done = subprocess.run([program], capture_output=True, text=True, timeout=60, env=toolchain.environment())
+    assert done.returncode == 0 and done.stderr == "", done

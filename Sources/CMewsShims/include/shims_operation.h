@@ -142,10 +142,6 @@ intptr_t shim_read_at(int32_t file, void *_Nullable bytes, size_t count, uint64_
 intptr_t shim_write_at(int32_t file, const void *_Nullable bytes, size_t count, uint64_t offset);
 intptr_t shim_sync(int32_t file);
 
-/* A page that is all zeros in a child process. NULL when memory is out. */
-uint64_t *_Nullable shim_fork_mark_create(void);
-void shim_fork_mark_destroy(uint64_t *_Nonnull mark);
-
 /* A descriptor that turns readable when a time is reached on the monotonic clock, or -errno. */
 int32_t shim_timerfd_create(void);
 /* Negative: never. */

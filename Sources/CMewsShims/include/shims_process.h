@@ -1,8 +1,27 @@
-/* Processes and signals, for the command alone: a linking program's signals are its own business. */
+/*
+ * Processes and signals. What has to do with signals is for the command alone: a linking program's are its own
+ * business.
+ */
 #ifndef CMEWS_SHIMS_PROCESS_H
 #define CMEWS_SHIMS_PROCESS_H
 
+#include <stdbool.h>
 #include <stdint.h>
+
+/* A page that is all zeros in a child process. NULL when memory is out. */
+uint64_t *_Nullable shim_fork_mark_create(void);
+void shim_fork_mark_destroy(uint64_t *_Nonnull mark);
+
+extern uint64_t *_Nullable shim_process_mark_;
+
+/* From here on children of this process can be told. False: memory is out. Any thread, any number of times. */
+bool shim_process_mark(void);
+
+/* Whether this is a child that was forked, without exec, from a process that has called shim_process_mark. */
+SHIM_NO_LOCKS static inline bool shim_process_is_child(void) {
+    uint64_t *mark = __atomic_load_n(&shim_process_mark_, __ATOMIC_ACQUIRE);
+    return mark != NULL && *mark == 0;
+}
 
 /*
  * Blocks SIGINT, SIGTERM, SIGHUP and SIGCHLD in the calling thread and returns a descriptor to read them from, or

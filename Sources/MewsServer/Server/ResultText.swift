@@ -15,7 +15,7 @@ public enum ResultText {
     case mews_result(MEWS_E_CONFLICT): "the route, name or address is taken"
     case mews_result(MEWS_E_NOT_FOUND): "nothing by that name"
     case mews_result(MEWS_E_LIMIT): "a limit is reached"
-    case mews_result(MEWS_E_UNSUPPORTED): "this host, kernel or build cannot do it"
+    case mews_result(MEWS_E_UNSUPPORTED): "this host, kernel or build cannot do it, or this is the child of a fork"
     case mews_result(MEWS_E_SYSTEM): "a system call failed"
     case mews_result(MEWS_E_TIMEOUT): "the time was over"
     case mews_result(MEWS_E_ABANDONED): "the port was shut down during the wait"
