@@ -170,6 +170,13 @@ extension IOThread {
     state.pointee.wheel.cancel(timer)
   }
 
+  /// Runs a packet's action in this pass, where handlers run: behind events, packets and timers, before what is put off
+  /// to the end. Handlers beyond a pass's share run in the next one.
+  @_noLocks
+  public func runHandler(_ packet: PacketPointer) {
+    state.pointee.handlers.append(packet)
+  }
+
   /// Runs a node once at the end of this pass, when all events, packets and timers are done. Nodes queued by such a
   /// node run in the same pass: for work that may come back to itself there is `runInNextPass`.
   @_noLocks

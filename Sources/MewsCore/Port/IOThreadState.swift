@@ -11,6 +11,8 @@ struct IOThreadState: ~Copyable {
   var nextPass = PassList()
   var passEnd = PassList()
   var deferred = PassList()
+  /// Handlers of this pass.
+  var handlers = PacketList()
   var context: ThreadContext
   let hooks: ThreadHooks
   var thread: pthread_t = 0
@@ -46,6 +48,7 @@ extension IOThreadState {
     tellSources(state, events)
     runPackets(state)
     state.pointee.wheel.advance(to: state.pointee.now)
+    runHandlers(state)
     finishPass(state)
   }
 
@@ -63,7 +66,7 @@ extension IOThreadState {
   @_noLocks
   private static func wait(_ state: Pointer) -> Int {
     var timeout: Int32 = -1
-    if !state.pointee.nextPass.isEmpty {
+    if !state.pointee.nextPass.isEmpty || !state.pointee.handlers.isEmpty {
       timeout = 0
     } else if let deadline = state.pointee.wheel.nextDeadline {
       timeout = Int32(clamping: deadline &- min(deadline, state.pointee.now))
@@ -93,6 +96,20 @@ extension IOThreadState {
       // The packet is its owner's again, or gone, once its action runs.
       next = packet.pointee.next
       _ = MewsCore.run(packet)
+    }
+  }
+
+  /// Handlers that a pass runs at most; the others wait for the next one, so that responses do not wait for long.
+  private static var handlersPerPass: Int { @_noLocks get { 256 } }
+
+  /// Runs handlers. This is the only place of the pass where code runs that is not the server's own, and nothing of the
+  /// pass lies in this thread's variables meanwhile.
+  @_noLocks
+  private static func runHandlers(_ state: Pointer) {
+    var left = handlersPerPass
+    while left > 0, let packet = state.pointee.handlers.removeFirst() {
+      _ = MewsCore.run(packet)
+      left &-= 1
     }
   }
 

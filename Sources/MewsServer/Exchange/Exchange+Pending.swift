@@ -106,6 +106,6 @@ extension Connection {
     } else if let completion {
       Completion.discard(completion)
     }
-    workerDidFinish(exchange)
+    handlerDidReturn(exchange)
   }
 }

@@ -22,10 +22,9 @@ extension Connection {
       return finish(connection, exchange)
     }
     if route.pointee.execution == 1 && !context.pointee.forcesWorkers {
-      if Exchange.runHandler(exchange, route.pointee.handler, route.pointee.state) {
-        return finish(connection, exchange)
-      }
       connection.pointee.phase = .running
+      Exchange.prepareForIOThread(exchange)
+      context.pointee.thread.runHandler(Exchange.packet(exchange))
       return false
     }
     connection.pointee.phase = .running
@@ -63,25 +62,31 @@ extension Connection {
     exchange.pointee.pinned = block
   }
 
-  /// A worker has run the handler, or a pending response is there; this is the I/O thread again.
-  static func workerDidFinish(_ exchange: ExchangePointer) {
+  /// The handler has been run, or a pending response is there; this is the I/O thread.
+  @_noLocks
+  static func handlerDidReturn(_ exchange: ExchangePointer) {
     guard let context = exchange.pointee.context else { return }
     exchange.pointee.resources = context.pointee.resources
     guard let connection = exchange.pointee.connection else { return IOContext.endExchange(exchange, context) }
-    guard connection.pointee.phase == .running else {
-      // The client left while the handler ran. Its response goes now, also when a token keeps the exchange.
-      exchange.pointee.response.reset(to: context.pointee.cache)
-      connection.pointee.exchange = nil
-      pinIfRetained(exchange, connection)
-      IOContext.endExchange(exchange, context)
-      connection.pointee.input.reset(to: context.pointee.cache)
-      connection.pointee.transport.abort(connection)
-      return
+    guard case .running = connection.pointee.phase else {
+      return _unsafePerformance { discardResponse(exchange, connection, context) }
     }
     _ = connection.pointee.output.append(contentsOf: &exchange.pointee.response, to: context.pointee.cache)
     if finish(connection, exchange) { receive(connection) }
     // Whatever request it is in now will not become whole. One that runs is answered first.
-    if connection.pointee.inputEnded { inputDidEnd(connection) }
+    if connection.pointee.inputEnded { _unsafePerformance { inputDidEnd(connection) } }
+  }
+
+  /// The client left while the handler ran. Its response goes now, also when a token keeps the exchange.
+  private static func discardResponse(
+    _ exchange: ExchangePointer, _ connection: ConnectionPointer, _ context: IOContextPointer
+  ) {
+    exchange.pointee.response.reset(to: context.pointee.cache)
+    connection.pointee.exchange = nil
+    pinIfRetained(exchange, connection)
+    IOContext.endExchange(exchange, context)
+    connection.pointee.input.reset(to: context.pointee.cache)
+    connection.pointee.transport.abort(connection)
   }
 }
 
@@ -201,6 +206,20 @@ extension Exchange {
     exchange.pointee.packet.action = { packet in Exchange.runOnWorker(Exchange.of(packet)) }
   }
 
+  /// Gives the exchange an output of its own and a packet whose action runs the handler on the I/O thread.
+  @_noLocks @inline(__always)
+  static func prepareForIOThread(_ exchange: ExchangePointer) {
+    exchange.pointee.output = withUnsafeMutablePointer(to: &exchange.pointee.response) { $0 }
+    exchange.pointee.packet.action = { packet in Exchange.runInline(Exchange.of(packet)) }
+  }
+
+  @_noLocks
+  private static func runInline(_ exchange: ExchangePointer) {
+    guard let route = exchange.pointee.route else { return }
+    guard runHandler(exchange, route.pointee.handler, route.pointee.state) else { return }
+    Connection.handlerDidReturn(exchange)
+  }
+
   @_noLocks
   private static func runOnWorker(_ exchange: ExchangePointer) {
     guard let route = exchange.pointee.route, let context = exchange.pointee.context else { return }
@@ -212,7 +231,7 @@ extension Exchange {
   /// Hands an exchange back to its I/O thread.
   static func sendBack(_ exchange: ExchangePointer, to context: IOContextPointer) {
     exchange.pointee.packet.action = { packet in
-      Connection.workerDidFinish(Exchange.of(packet))
+      Connection.handlerDidReturn(Exchange.of(packet))
     }
     context.pointee.thread.post(packet(exchange))
   }

@@ -76,7 +76,7 @@ extension Connection {
   }
 
   /// The transport is closed: lets go of everything but a handler that still runs, or whose completion is on its way.
-  /// True: nothing refers to the connection any more. False: `workerDidFinish` will say so later.
+  /// True: nothing refers to the connection any more. False: `handlerDidReturn` will say so later.
   static func transportDidClose(_ connection: ConnectionPointer) -> Bool {
     let context = connection.pointee.context
     let isRunning = connection.pointee.phase == .running
