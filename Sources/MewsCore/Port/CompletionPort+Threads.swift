@@ -47,7 +47,7 @@ extension CompletionPort {
     state.pointee.lock.lock()
     thread.pointee.holdsSlot = true
     state.pointee.queue.active &+= 1
-    state.pointee.lock.unlock()
+    PortState.unlock(state)
   }
 
   /// Makes the calling thread one of this port's. Returns what `get` has to answer if that cannot be.

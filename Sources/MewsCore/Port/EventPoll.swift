@@ -74,7 +74,7 @@ struct EventPoll {
     0 &- shim_epoll_delete(descriptor, target)
   }
 
-  /// Waits for events; signals do not interrupt it.
+  /// Waits for events. A signal may end a wait with a timeout early, without events; one without end goes on.
   ///
   /// - Parameter timeoutMilliseconds: 0 looks and returns, negative waits for ever.
   /// - Returns: the number of events, or an errno negated.

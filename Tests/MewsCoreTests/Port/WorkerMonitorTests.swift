@@ -152,6 +152,28 @@ struct WorkerMonitorTests {
     }
   }
 
+  @Test("A burst of sleepers has its threads within a fraction of a second")
+  func growsQuickly() throws {
+    try withWorkers(concurrency: 2, limits: WorkerLimits(concurrency: 2)) { port, pool in
+      let gate = Gate()
+      let sleepers = (0..<100).map { _ in
+        Job {
+          port.blockingBegin()
+          gate.pass()
+          port.blockingEnd()
+        }
+      }
+      let begin = DispatchTime.now().uptimeNanoseconds
+      for job in sleepers { job.post(to: port) }
+      #expect(eventually { sleepers.allSatisfy(\.hasBegun) })
+      // 100 threads, one every 2 ms; a loaded machine may take its time, but not the 20 s of one every 200 ms.
+      #expect(DispatchTime.now().uptimeNanoseconds - begin < 8_000_000_000)
+      #expect(pool.statistics.threads >= 100)
+      gate.open()
+      #expect(eventually { sleepers.allSatisfy(\.isDone) })
+    }
+  }
+
   @Test("The place of a thread that has ended, with its index, goes to the next one")
   func indexesAreReused() throws {
     final class Record: Sendable {

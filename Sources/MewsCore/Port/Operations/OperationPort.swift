@@ -69,7 +69,7 @@ public struct OperationPort: @unchecked Sendable {
   /// handle closed; and every packet that is left goes to the sink, once each. When it returns, nothing is in flight.
   /// The second call does nothing.
   ///
-  /// - Parameter sink: called on this thread.
+  /// - Parameter sink: called on this thread. It may call everything of the port; a `close` in it is done behind it.
   public func shutdown(_ sink: (PortPacket) -> Void) {
     guard !isInChild, let slots = state.pointee.parts.table.shut() else { return }
     port.abandon()
@@ -77,13 +77,21 @@ public struct OperationPort: @unchecked Sendable {
     state.pointee.parts.timers.shut(port: port)
     state.pointee.parts.files.finish()
     port.waitForLeader()
+    state.pointee.sinking = .callsSink
     while let packet = port.removeFirst() { sink(packet) }
+    let isToClose = state.pointee.sinking == .closesBehindSink
+    state.pointee.sinking = .over
+    if isToClose { close() }
   }
 
   /// The second phase: releases the port, after `shutdown` or in its stead. No other thread may call a function of the
   /// port from here on; threads that are associated with it may still be busy with packets.
   public func close() {
     guard !isInChild else { return }
+    guard state.pointee.sinking == .over else {
+      state.pointee.sinking = .closesBehindSink
+      return
+    }
     shutdown { _ in }
     state.pointee.closeDescriptors()
     port.destroy()
@@ -123,6 +131,14 @@ struct OperationPortState: ~Copyable {
     }
   }
 
+  /// How far a shutdown is with the packets that are left.
+  enum Sinking {
+    case over
+    case callsSink
+    /// The sink has asked for the port's close.
+    case closesBehindSink
+  }
+
   let port: CompletionPort
   let driver: PortDriver
   let poll: EventPoll
@@ -130,6 +146,8 @@ struct OperationPortState: ~Copyable {
   let parts: Parts
   /// Whether a thread waits in the driver, or is about to, with a timeout that a new timer may have to cut short.
   let isWaiting = Atomic<Bool>(false)
+  /// Of the thread that shuts the port down: others may not call any more.
+  var sinking = Sinking.over
   var pollable = PollableDescriptors()
 
   /// No handle: the data word of the interruption's events.
