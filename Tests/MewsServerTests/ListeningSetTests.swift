@@ -25,7 +25,8 @@ struct ListeningSetTests {
     if sockets <= threads { #expect(watched.allSatisfy { $0.count == 1 }) }
   }
 
-  @Test("The sockets of a set have one port, and the kernel spreads connections over all of them", arguments: [false, true])
+  @Test(
+    "The sockets of a set have one port, and the kernel spreads connections over all of them", arguments: [false, true])
   func spread(isIPv6: Bool) throws {
     let address = isIPv6 ? SocketAddress.loopbackIPv6(port: 0) : .loopbackIPv4(port: 0)
     // A machine without IPv6 has no such address.

@@ -43,8 +43,9 @@ struct WorkerMain {
     } catch {
       return fail("cannot start: \(error)")
     }
-    report(host)
+    // Before the lines that say so: who reads them may count on being served, whatever becomes of this process.
     control?.send(.ready)
+    report(host)
     let isClean = host.wait()
     if !isClean { log.write(Int(MEWS_LEVEL_WARNING), "requests were cut off: they took longer than the drain timeout") }
     // A handler that never returned would keep an orderly exit from coming to an end.

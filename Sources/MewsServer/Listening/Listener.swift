@@ -42,7 +42,8 @@ extension Listener {
     listener.pointee.pauseTimer.context = UnsafeMutableRawPointer(listener)
     let error = listener.pointee.context.pointee.thread.addListener(source(listener))
     guard error != 0 else { return }
-    log(listener, MEWS_LEVEL_ERROR, "\(SystemError(call: "epoll_ctl", code: error)): an I/O thread cannot take connections")
+    let failure = SystemError(call: "epoll_ctl", code: error)
+    log(listener, MEWS_LEVEL_ERROR, "\(failure): an I/O thread cannot take connections")
   }
 
   /// Goes on taking connections whose handshake has begun; the kernel ignores further ones from here on, for every

@@ -148,10 +148,11 @@ struct IOThreadTests {
       var count: UInt64 = 0
       return read(descriptor, &count, 8) == 8 ? count : 0
     }
-    #expect(eventually {
-      bench.perform {}
-      return takeWakeCalls() > 0
-    })
+    #expect(
+      eventually {
+        bench.perform {}
+        return takeWakeCalls() > 0
+      })
     let isAwake = Pending<Bool>()
     let mayGoOn = DispatchSemaphore(value: 0)
     let ran = Guarded(0)
