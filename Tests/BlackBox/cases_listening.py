@@ -141,6 +141,11 @@ def load(port, outcomes):
                 outcomes.append(error)
 
 
+def expect_none_lost(outcomes):
+    lost = [outcome for outcome in outcomes if outcome != GREETING]
+    assert not lost, f"{len(lost)} of {len(outcomes)} connections lost, the first by {lost[0]!r}"
+
+
 def test_stop_under_load():
     """a stop under load loses no connection that was let in, with shared sockets and with one a thread"""
     for policy in ("shared", "per-thread"):
@@ -157,8 +162,28 @@ def test_stop_under_load():
                     server.stop()
                     for client in clients:
                         client.join()
-                lost = [outcome for outcome in outcomes if outcome != GREETING]
-                assert not lost, f"{policy} {arguments}: {len(lost)} of {len(outcomes)} lost, the first by {lost[0]!r}"
+                expect_none_lost(outcomes)
+
+
+def test_worker_restart_under_load():
+    """a worker that is asked to end finishes what it has, and its successor goes on without a connection lost"""
+    for policy in ("shared", "per-thread"):
+        outcomes = []
+        with Host(SAMPLE_PLUGINS, "--listen-sockets", policy, "--io-threads", "4") as server:
+            clients = [threading.Thread(target=load, args=(server.port, outcomes)) for _ in range(8)]
+            for client in clients:
+                client.start()
+            for _ in range(3):
+                worker, count = server.worker_pid(), len(outcomes)
+                wait_until(lambda: len(outcomes) > count + 200, "requests are answered")
+                os.kill(worker, signal.SIGTERM)
+                wait_until(lambda: host.children_of(server.pid) not in ([worker], []), "another worker is started")
+            count = len(outcomes)
+            wait_until(lambda: len(outcomes) > count + 200, "the last worker serves")
+            server.stop()
+            for client in clients:
+                client.join()
+        expect_none_lost(outcomes)
 
 
 def thread_states(pid):

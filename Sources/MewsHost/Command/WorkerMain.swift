@@ -57,6 +57,7 @@ struct WorkerMain {
   private var hostOptions: HostOptions {
     var result = HostOptions()
     result.server = options.serverOptions
+    result.server.isLastOnAddresses = control == nil
     result.settings = options.settings
     result.processIndex = UInt32(processIndex)
     return result

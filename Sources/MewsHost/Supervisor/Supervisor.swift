@@ -72,6 +72,7 @@ struct Supervisor {
       }
       isStopping = true
       log.write(Int(MEWS_LEVEL_INFO), "stopping: requests in flight are finished; once more ends at once")
+      for listener in listeners { listener.admitNoMore() }
       worker.control.send(.stop)
       for listener in listeners { listener.close() }
     }

@@ -46,8 +46,7 @@ extension Listener {
     log(listener, MEWS_LEVEL_ERROR, "\(failure): an I/O thread cannot take connections")
   }
 
-  /// Goes on taking connections whose handshake has begun; the kernel ignores further ones from here on, for every
-  /// thread and process that has the socket. Where it cannot, those that come until `close` are taken as well.
+  /// Has the kernel ignore further connections: see `ListeningSet.admitNoMore`.
   static func admitNoMore(_ listener: ListenerPointer) {
     _ = shim_listener_admit_no_more(listener.pointee.source.descriptor)
   }

@@ -1,3 +1,4 @@
+import CMewsShims
 import Glibc
 import MewsCore
 
@@ -58,6 +59,11 @@ public struct ListeningSet: Sendable {
 
   /// The port, or 0 when the sockets have none.
   public var port: UInt16 { (try? boundAddress().port) ?? 0 }
+
+  /// Has the kernel ignore further connections, for good and for every process that has the sockets, while those whose
+  /// handshake has begun can still be taken: for who is about to close the sockets and loses what is queued then. Where
+  /// the kernel cannot do that, nothing changes.
+  public func admitNoMore() { for descriptor in descriptors { _ = shim_listener_admit_no_more(descriptor) } }
 
   /// Closes the sockets.
   public func close() { for descriptor in descriptors { Glibc.close(descriptor) } }

@@ -51,6 +51,8 @@ public struct IOContext {
   var lastConnectionsTimer: Timer
   /// Whether listening sockets are watched.
   var isListening: Bool
+  /// See `ServerOptions`.
+  var isLastOnAddresses: Bool
   /// Hands the packets of a pass to the port when the pass ends.
   var portNode: PortNode
 
@@ -86,6 +88,7 @@ public struct IOContext {
         }
       }, context: nil)
     isListening = false
+    isLastOnAddresses = true
     portNode = PortNode()
   }
 
@@ -244,7 +247,9 @@ extension IOContext {
   /// after their response. The thread ends with the last of them.
   static func drain(_ context: IOContextPointer) {
     shim_store_relaxed(context.pointee.draining, 1)
-    for listener in context.pointee.belongings.takeUnretainedValue().listeners { Listener.admitNoMore(listener) }
+    if context.pointee.isLastOnAddresses {
+      for listener in context.pointee.belongings.takeUnretainedValue().listeners { Listener.admitNoMore(listener) }
+    }
     forEachConnection(context) { Connection.drain($0) }
     guard context.pointee.isListening else { return checkDrained(context) }
     withUnsafeMutablePointer(to: &context.pointee.lastConnectionsTimer) { timer in

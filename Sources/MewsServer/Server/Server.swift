@@ -12,6 +12,9 @@ public struct ServerOptions: Sendable {
   public var workersMaximum = 0
   /// How many sockets listen on an address.
   public var listenSockets = ListenSocketPolicy.automatic
+  /// Whether nobody listens on the server's addresses after it. False where another process keeps the sockets open for
+  /// a successor.
+  public var isLastOnAddresses = true
   public var drainTimeoutMilliseconds: UInt32 = 30_000
   public var forcesWorkers = false
   public var limits = ServerLimits()
@@ -155,6 +158,7 @@ public final class Server: @unchecked Sendable {
         resources: resources, thread: thread, port: port, application: application, limits: options.limits, log: log,
         forcesWorkers: options.forcesWorkers))
     context.pointee.life = life.state
+    context.pointee.isLastOnAddresses = options.isLastOnAddresses
     IOContext.prepare(context)
     for listeningSet in listeningSets {
       for descriptor in listeningSet.descriptors(forThread: index, of: options.effectiveIOThreads) {
