@@ -14,7 +14,8 @@ extension Server {
   public func wait() -> Bool {
     guard !isJoined else { return true }
     Self.awaitReadable([life.stopping, life.ended], milliseconds: -1)
-    let limit = Int32(clamping: options.drainTimeoutMilliseconds)
+    // What the listeners take to come to their end is no request's fault.
+    let limit = Int32(clamping: UInt64(options.drainTimeoutMilliseconds) + Listener.handshakeMilliseconds)
     var isClean = Self.awaitReadable([life.ended], milliseconds: limit)
     if !isClean {
       life.abort()
@@ -70,7 +71,8 @@ extension Server {
   ///
   /// - Returns: MEWS_OK, MEWS_E_NO_MEMORY, or MEWS_E_GONE when the workers are about to end.
   public func work(
-    key: UInt, bytes: UInt, operation: UnsafeMutableRawPointer?, action: @escaping @convention(c) (PacketPointer) -> Void
+    key: UInt, bytes: UInt, operation: UnsafeMutableRawPointer?,
+    action: @escaping @convention(c) (PacketPointer) -> Void
   ) -> mews_result {
     guard workGate.enter() else { return mews_result(MEWS_E_GONE) }
     defer { workGate.leave() }
