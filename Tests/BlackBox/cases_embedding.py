@@ -209,6 +209,44 @@ int main(void) {
     assert done.returncode == 0, done
 
 
+def test_listen_sockets():
+    """a program chooses how many sockets listen on an address; another number than those of the header is refused"""
+    done = run_program(
+        """
+#include <mews/mews.h>
+#include <stdio.h>
+#include <unistd.h>
+
+/* How many descriptors it takes to listen, with four I/O threads; -1 when the server is refused. */
+static int descriptors_to_listen(mews_listen_sockets sockets) {
+    mews_server_options options = MEWS_SERVER_OPTIONS_INIT;
+    options.io_threads = 4;
+    options.listen_sockets = sockets;
+    mews_server *server = NULL;
+    if (mews_server_create(&options, &server) != MEWS_OK) return -1;
+    uint16_t port = 0;
+    int before = dup(0);
+    mews_result result = mews_server_listen(server, "http://127.0.0.1:0", &port);
+    int after = dup(0);
+    char again[64];
+    snprintf(again, sizeof again, "http://127.0.0.1:%u", (unsigned)port);
+    if (mews_server_listen(server, again, NULL) != MEWS_E_CONFLICT) result = MEWS_E_FAILED;
+    close(before);
+    close(after);
+    mews_server_destroy(server);
+    return result == MEWS_OK && port != 0 ? after - before - 1 : -2;
+}
+
+int main(void) {
+    printf("%d %d %d %d", descriptors_to_listen(MEWS_LISTEN_AUTO), descriptors_to_listen(MEWS_LISTEN_SHARED),
+        descriptors_to_listen(MEWS_LISTEN_PER_THREAD), descriptors_to_listen(MEWS_LISTEN_PER_THREAD + 1));
+    return 0;
+}
+"""
+    )
+    assert done.returncode == 0 and done.stdout == "1 1 4 -1", done
+
+
 def test_start_without_descriptors():
     """a start that runs out of descriptors fails, and the server is destroyed at once, without a leak"""
     done = run_program(

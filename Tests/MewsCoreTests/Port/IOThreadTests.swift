@@ -139,6 +139,35 @@ struct IOThreadTests {
     #expect(order.withLock { $0 } == Array(0..<1_000))
   }
 
+  @Test("Who posts to a thread that is awake makes no system call")
+  func postsToAwakeThread() throws {
+    let bench = try ThreadBench()
+    // Nobody reads the descriptor otherwise, so the kernel counts the calls.
+    let descriptor = bench.thread.state.pointee.wake.descriptor
+    func takeWakeCalls() -> UInt64 {
+      var count: UInt64 = 0
+      return read(descriptor, &count, 8) == 8 ? count : 0
+    }
+    #expect(
+      eventually {
+        bench.perform {}
+        return takeWakeCalls() > 0
+      })
+    let isAwake = Pending<Bool>()
+    let mayGoOn = DispatchSemaphore(value: 0)
+    let ran = Guarded(0)
+    bench.post {
+      isAwake.fulfil(true)
+      mayGoOn.wait()
+    }
+    #expect(isAwake.value)
+    _ = takeWakeCalls()
+    for _ in 0..<1_000 { bench.post { ran.withLock { $0 += 1 } } }
+    #expect(takeWakeCalls() == 0)
+    mayGoOn.signal()
+    #expect(eventually { ran.withLock { $0 } == 1_000 })
+  }
+
   @Test("Packets that come when the thread has ended are returned")
   func latePackets() throws {
     let thread = try IOThread.create(index: 0, server: nil, hooks: ThreadHooks())
