@@ -37,8 +37,8 @@ enum {
 
 /*
  * How many sockets listen on an address. One that all I/O threads share spreads connections evenly, but many threads
- * contend for the lock of its queue, and some wake in vain. With one for each I/O thread (SO_REUSEPORT) they do not, but
- * the kernel chooses the socket by a hash of the addresses, so threads get unequal numbers of connections.
+ * contend for the lock of its queue, and some wake in vain. With one for each I/O thread (SO_REUSEPORT) they do not,
+ * but the kernel chooses the socket by a hash of the addresses, so threads get unequal numbers of connections.
  */
 typedef uint32_t mews_listen_sockets;
 
@@ -112,8 +112,8 @@ MEWS_ANY_THREAD mews_plugin *MEWS_NULLABLE mews_server_plugin(mews_server *MEWS_
  * url   "http://HOST:PORT" with a numeric IPv4 address, an IPv6 address in brackets, "localhost" (127.0.0.1 and, where
  *       the machine has it, ::1) or "*" (every address). Port 0 takes a free one. MEWS_COPIED.
  * port  receives the port that was bound; may be NULL.
- * Returns MEWS_OK; MEWS_E_INVALID_ARGUMENT for a bad URL; MEWS_E_CONFLICT when the address is in use, by whomever; MEWS_E_SYSTEM;
- *         MEWS_E_WRONG_STATE after the start. mews_server_error has the details.
+ * Returns MEWS_OK; MEWS_E_INVALID_ARGUMENT for a bad URL; MEWS_E_CONFLICT when the address is in use, by whomever;
+ *         MEWS_E_SYSTEM; MEWS_E_WRONG_STATE after the start. mews_server_error has the details.
  */
 MEWS_IN_SETUP mews_result mews_server_listen(
     mews_server *MEWS_REQUIRED server, const char *MEWS_REQUIRED url, uint16_t *MEWS_NULLABLE port);
