@@ -32,6 +32,7 @@ extension Server {
 
   /// Frees everything, after `wait` has returned true, or before the start.
   public func destroy() {
+    life.awaitVisitors()
     for context in contexts {
       context.pointee.destroy()
       ThreadResources.destroy(context.pointee.resources)
