@@ -123,6 +123,9 @@ struct OperationPortState: ~Copyable {
     }
   }
 
+  /// Guarded by the port's lock. First, because the thread sanitizer takes the change of a field for a change at the
+  /// address of the whole, and every call reads `port`.
+  var pollable = PollableDescriptors()
   let port: CompletionPort
   let driver: PortDriver
   let poll: EventPoll
@@ -130,7 +133,6 @@ struct OperationPortState: ~Copyable {
   let parts: Parts
   /// Whether a thread waits in the driver, or is about to, with a timeout that a new timer may have to cut short.
   let isWaiting = Atomic<Bool>(false)
-  var pollable = PollableDescriptors()
 
   /// No handle: the data word of the interruption's events.
   static var interruptionData: UInt64 { @_noLocks get { 0 } }
