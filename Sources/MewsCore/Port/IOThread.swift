@@ -94,7 +94,7 @@ public struct IOThread: Equatable, @unchecked Sendable {
     hooks.start?(hooks.context)
     while !state.pointee.isStopping.load(ordering: .acquiring) { IOThreadState.runPass(state) }
     hooks.exit?(hooks.context)
-    IOThreadState.finishPass(state)
+    IOThreadState.finish(state)
     shim_set_thread_context(nil)
     return nil
   }

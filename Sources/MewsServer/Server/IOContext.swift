@@ -104,8 +104,9 @@ public struct IOContext {
   public mutating func destroy() {
     let chunks = belongings.takeUnretainedValue().chunks
     for chunk in chunks {
-      for index in 0..<ExchangeDirectory.chunkCount { Exchange.reset(chunk + index) }
+      // First, so that no token that is released meanwhile sends an exchange home while it is reset.
       ExchangeDirectory.disown(chunk)
+      for index in 0..<ExchangeDirectory.chunkCount { Exchange.reset(chunk + index, resources) }
     }
     // Tokens that were released late have sent exchanges to the thread: they leave its mailbox before another server
     // can get them.
@@ -181,7 +182,7 @@ extension IOContext {
   /// Gives the memory behind an exchange back and the slot to the next request.
   @_noLocks
   private static func reuse(_ exchange: ExchangePointer, _ context: IOContextPointer) {
-    Exchange.reset(exchange)
+    Exchange.reset(exchange, context.pointee.resources)
     exchange.pointee.next = context.pointee.freeExchanges
     context.pointee.freeExchanges = exchange
   }

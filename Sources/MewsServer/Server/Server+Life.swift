@@ -33,6 +33,8 @@ extension Server {
 
   /// Frees everything, after `wait` has returned true, or before the start.
   public func destroy() {
+    life.awaitVisitors()
+    var left = ServerRemains(contexts)
     for context in contexts {
       context.pointee.destroy()
       ThreadResources.destroy(context.pointee.resources)
@@ -47,8 +49,11 @@ extension Server {
     port.destroy()
     let misuses = pool.misuseCount
     if misuses > 0 { log.write(Int(MEWS_LEVEL_ERROR), "memory blocks were used after their return: \(misuses) times") }
-    let leaked = pool.destroy()
-    if leaked > 0 { log.write(Int(MEWS_LEVEL_ERROR), "\(leaked) blocks of memory were never given back") }
+    left.blocks = pool.destroy()
+    if left.blocks > 0 {
+      log.write(Int(MEWS_LEVEL_ERROR), "\(left.blocks) blocks of memory were never given back")
+    }
+    log.write(Int(MEWS_LEVEL_DEBUG), left.description)
     life.destroy()
   }
 

@@ -52,12 +52,22 @@ public final class Server: @unchecked Sendable {
   public init(options: ServerOptions, log: ServerLog) throws(SystemError) {
     self.options = options
     self.log = log
-    guard let port = CompletionPort.create(concurrency: options.effectiveWorkers),
-      let pool = BlockPool.create(limit: options.limits.poolBytes, debug: .fromEnvironment)
-    else { throw SystemError(call: "malloc", code: ENOMEM) }
+    guard let port = CompletionPort.create(concurrency: options.effectiveWorkers) else {
+      throw SystemError(call: "malloc", code: ENOMEM)
+    }
+    guard let pool = BlockPool.create(limit: options.limits.poolBytes, debug: .fromEnvironment) else {
+      port.destroy()
+      throw SystemError(call: "malloc", code: ENOMEM)
+    }
     self.port = port
     self.pool = pool
-    life = try ServerLife()
+    do throws(SystemError) {
+      life = try ServerLife()
+    } catch {
+      port.destroy()
+      pool.destroy()
+      throw error
+    }
   }
 
   /// The thread that timers of the layers above go to; nil before the start.

@@ -322,6 +322,29 @@ struct IOThreadTests {
     nodes.deallocate()
   }
 
+  @Test("What the last pass puts off to the next one still runs before the thread ends")
+  func lastPass() throws {
+    let bench = try ThreadBench()
+    let thread = bench.thread
+    let order = Guarded<[String]>([])
+    let nodes = UnsafeMutablePointer<Work<PassNode>>.allocate(capacity: 2)
+    nonisolated(unsafe) let node = nodes
+    nodes.initialize(
+      to: Work(node: PassNode(action: runNode)) {
+        order.withLock { $0.append("put off") }
+        thread.deferRelease(asNode(node + 1))
+      })
+    (nodes + 1).initialize(to: Work(node: PassNode(action: runNode)) { order.withLock { $0.append("deferred") } })
+    bench.perform {
+      thread.runInNextPass(asNode(node))
+      thread.stop()
+    }
+    bench.finish()
+    #expect(order.withLock { $0 } == ["put off", "deferred"])
+    nodes.deinitialize(count: 2)
+    nodes.deallocate()
+  }
+
   @Test("Work that keeps putting itself off lets everything else have its turn")
   func nextPassIsFair() throws {
     let bench = try ThreadBench()

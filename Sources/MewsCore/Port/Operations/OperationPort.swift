@@ -139,6 +139,9 @@ struct OperationPortState: ~Copyable {
     case closesBehindSink
   }
 
+  /// Guarded by the port's lock. First, because the thread sanitizer takes the change of a field for a change at the
+  /// address of the whole, and every call reads `port`.
+  var pollable = PollableDescriptors()
   let port: CompletionPort
   let driver: PortDriver
   let poll: EventPoll
@@ -148,7 +151,6 @@ struct OperationPortState: ~Copyable {
   let isWaiting = Atomic<Bool>(false)
   /// Of the thread that shuts the port down: others may not call any more.
   var sinking = Sinking.over
-  var pollable = PollableDescriptors()
 
   /// No handle: the data word of the interruption's events.
   static var interruptionData: UInt64 { @_noLocks get { 0 } }

@@ -58,6 +58,7 @@ struct OperationTimers {
     guard !state.pointee.isShut else { return false }
     let timer = shim_operation_timer(operation)
     timer.pointee = Timer(action: Self.complete, context: UnsafeMutableRawPointer(state))
+    Operation.setOwner(operation, UnsafeMutableRawPointer(state))
     state.pointee.operations.append(operation)
     state.pointee.wheel.start(timer, deadline: now &+ delay)
     let before = state.pointee.next.load(ordering: .relaxed)
@@ -70,10 +71,8 @@ struct OperationTimers {
   func cancel(_ operation: OperationPointer, port: CompletionPort) -> (found: Bool, claimed: PortThreadPointer?) {
     state.pointee.lock.lock()
     defer { state.pointee.lock.unlock() }
-    guard Operation.isInFlight(operation), operation.pointee.kind == OperationKind.timer,
-      shim_operation_timer(operation).pointee.isStarted,
-      shim_operation_timer(operation).pointee.context == UnsafeMutableRawPointer(state)
-    else { return (false, nil) }
+    // Of an operation that these timers do not hold, nothing else may be read: it may be anybody's.
+    guard Operation.owner(operation) == UnsafeMutableRawPointer(state) else { return (false, nil) }
     return (true, port.complete(remove(operation)))
   }
 
@@ -111,6 +110,7 @@ struct OperationTimers {
   private func remove(_ operation: OperationPointer) -> PacketPointer {
     state.pointee.wheel.cancel(shim_operation_timer(operation))
     state.pointee.operations.remove(operation)
+    Operation.setOwner(operation, nil)
     updateNext()
     return Operation.settle(operation, status: OperationStatus.canceled, key: operation.pointee.packet.key)
   }
@@ -135,6 +135,7 @@ struct OperationTimers {
     guard let state = timer.pointee.context?.assumingMemoryBound(to: State.self) else { return }
     let operation = shim_operation_of_timer(timer)
     state.pointee.operations.remove(operation)
+    Operation.setOwner(operation, nil)
     state.pointee.due.append(
       Operation.settle(operation, status: OperationStatus.done, key: operation.pointee.packet.key))
   }
