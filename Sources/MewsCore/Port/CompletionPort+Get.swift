@@ -93,7 +93,11 @@ extension CompletionPort {
         thread.pointee.borrow(packet)
         taken &+= 1
       }
+      state.pointee.queue.takenSinceLook &+= taken
+      // What was behind these may need no slot.
+      let claimed = state.pointee.queue.claimWaiters()
       PortState.unlock(state)
+      PortState.wake(claimed, of: state)
     }
     return .packets(taken)
   }
