@@ -45,8 +45,11 @@ extension CompletionPort {
     thread.pointee.blockingDepth &-= 1
     guard thread.pointee.blockingDepth == 0 else { return }
     state.pointee.lock.lock()
-    thread.pointee.holdsSlot = true
-    state.pointee.queue.active &+= 1
+    // Another thread may have given it a slot already: `reclaimSlot`.
+    if !thread.pointee.holdsSlot {
+      thread.pointee.holdsSlot = true
+      state.pointee.queue.active &+= 1
+    }
     PortState.unlock(state)
   }
 

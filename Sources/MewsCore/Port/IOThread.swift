@@ -195,5 +195,5 @@ extension IOThread {
 /// Milliseconds on the clock that I/O threads go by.
 @_noLocks
 func monotonicMilliseconds() -> UInt64 {
-  UInt64(truncatingIfNeeded: shim_monotonic_nanoseconds() / 1_000_000)
+  UInt64(truncatingIfNeeded: MonotonicClock.nanoseconds() / 1_000_000)
 }

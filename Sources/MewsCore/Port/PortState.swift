@@ -216,8 +216,9 @@ extension PortState {
       next = waiter.pointee.next
       let address = waiter.pointee.wordAddress
       if waiter.pointee.isLeading { state.pointee.driver?.interrupt() }
+      Interleaving.reach(Interleaving.store)
       let before = waiter.pointee.word.exchange(PortThread.released, ordering: .acquiringAndReleasing)
-      if before == PortThread.parked { shim_futex_wake_one(address) }
+      if before == PortThread.parked { Futex.wakeOne(address) }
     }
   }
 

@@ -1,3 +1,4 @@
+import CMewsShims
 import Foundation
 import Testing
 

@@ -27,7 +27,10 @@ public struct OperationPort: @unchecked Sendable {
     defer { if !isComplete { interruption.destroy() } }
     let error = poll.add(interruption.descriptor, data: OperationPortState.interruptionData)
     guard error == 0 else { throw SystemError(call: "epoll_ctl", code: error) }
-    guard let parts = OperationPortState.Parts.create() else { throw SystemError(call: "malloc", code: ENOMEM) }
+    let processors = ProcessorCount.available
+    guard let parts = OperationPortState.Parts.create(processors: processors) else {
+      throw SystemError(call: "malloc", code: ENOMEM)
+    }
     defer { if !isComplete { parts.destroy() } }
     guard let memory = aligned_alloc(128, (MemoryLayout<OperationPortState>.size + 127) & ~127) else {
       throw SystemError(call: "aligned_alloc", code: ENOMEM)
@@ -38,7 +41,7 @@ public struct OperationPort: @unchecked Sendable {
         context: memory, wait: OperationPortState.wait, interrupt: OperationPortState.interrupt,
         release: OperationPortState.release),
       forkMark: parts.forkMark)
-    guard let port = CompletionPort.create(concurrency: concurrency, driver: driver) else {
+    guard let port = CompletionPort.create(concurrency: concurrency, driver: driver, processors: processors) else {
       free(memory)
       throw SystemError(call: "malloc", code: ENOMEM)
     }
@@ -107,12 +110,12 @@ struct OperationPortState: ~Copyable {
     let timers: OperationTimers
     let files: FileThreads
 
-    static func create() -> Parts? {
-      let spins = ProcessorCount.available > 1
+    static func create(processors: Int) -> Parts? {
+      let spins = processors > 1
       guard let forkMark = shim_fork_mark_create() else { return nil }
       let table = HandleTable.create(spins: spins)
       let timers = OperationTimers.create(spins: spins)
-      let files = FileThreads.create()
+      let files = FileThreads.create(processors: processors)
       if let table, let timers, let files {
         return Parts(forkMark: forkMark, table: table, timers: timers, files: files)
       }

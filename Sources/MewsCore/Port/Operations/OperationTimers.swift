@@ -43,7 +43,10 @@ struct OperationTimers {
 
   /// When the leader has to call `advance`, in milliseconds; `UInt64.max` for never.
   var nextDeadline: UInt64 {
-    @_noLocks @inline(__always) get { state.pointee.next.load(ordering: .sequentiallyConsistent) }
+    @_noLocks @inline(__always) get {
+      Interleaving.reach(Interleaving.load)
+      return state.pointee.next.load(ordering: .sequentiallyConsistent)
+    }
   }
 
   /// Starts the timer of an operation, at least so many milliseconds from now.
@@ -52,7 +55,7 @@ struct OperationTimers {
   /// - Returns: false when the timers are shut.
   func start(_ operation: OperationPointer, delay: UInt64, isNext: inout Bool) -> Bool {
     // The clock of the wheel ticks in whole milliseconds; what is begun of one does not count.
-    let now = UInt64(truncatingIfNeeded: (shim_monotonic_nanoseconds() &+ 999_999) / 1_000_000)
+    let now = UInt64(truncatingIfNeeded: (MonotonicClock.nanoseconds() &+ 999_999) / 1_000_000)
     state.pointee.lock.lock()
     defer { state.pointee.lock.unlock() }
     guard !state.pointee.isShut else { return false }
@@ -155,6 +158,7 @@ extension OperationPort {
     guard state.pointee.parts.timers.start(operation, delay: delay, isNext: &isNext) else {
       return refuse(operation, .gone)
     }
+    Interleaving.reach(Interleaving.load)
     if isNext && state.pointee.isWaiting.load(ordering: .sequentiallyConsistent) { state.pointee.driver.interrupt() }
     return .pending
   }
