@@ -117,11 +117,17 @@ bench: setup-bench build ## measure against the floor programs
 fuzz: setup ## fuzz the parsers for SECONDS (60)
 	@Fuzz/run $(SECONDS)
 
+.PHONY: soak
+soak: SECONDS := $(if $(filter file,$(origin SECONDS)),600,$(SECONDS))
+soak: build ## storms over the port and the server, for SECONDS each (600): nothing is lost, nothing left
+	@Scripts/soak $(SECONDS)
+
 .PHONY: sanitize-address sanitize-thread
 sanitize-address: setup ## run the unit tests under the address sanitizer
 	@swift test --disable-xctest --sanitize=address --scratch-path '$(SCRATCH)/sanitize-address'
 sanitize-thread: setup ## run the unit tests under the thread sanitizer
-	@swift test --disable-xctest --sanitize=thread --scratch-path '$(SCRATCH)/sanitize-thread'
+	@TSAN_OPTIONS='suppressions=$(CURDIR)/Scripts/thread-sanitizer.txt' \
+	    swift test --disable-xctest --sanitize=thread --scratch-path '$(SCRATCH)/sanitize-thread'
 
 .PHONY: sanitize-host-address sanitize-host-thread
 sanitize-host-address: ## run the whole product under the address sanitizer: black-box tests, and requests in numbers
@@ -144,6 +150,11 @@ sanitized-build-address sanitized-build-thread: sanitized-build-%: build
 	    SANITIZER=$* CC='$(SWIFT_TOOLS)clang' CXX='$(SWIFT_TOOLS)clang++' CFLAGS='$(SANITIZED_FLAGS)' \
 	    CXXFLAGS='$(SANITIZED_FLAGS)' LDFLAGS='$(SANITIZED_LINK_$*)' SWIFT_PLUGINS=
 	@cp $(SWIFT_PLUGINS:%='$(BUILD)/plugins/%.so') '$(BUILD)/$*/plugins/'
+
+# The compiler, with its flags, for programs that link that library.
+.PHONY: sanitized-compiler-address sanitized-compiler-thread
+sanitized-compiler-address sanitized-compiler-thread: sanitized-compiler-%:
+	@echo $(SWIFT_TOOLS)clang $(SANITIZED_FLAGS) $(SANITIZED_LINK_$*)
 
 ## -- Parts of the build -----------------------------------------------------------------------------------------------
 

@@ -64,7 +64,7 @@ typedef struct mews_packet {
     uint64_t key;                             /* the handle's key, or the posted one */
     uint64_t bytes;                           /* bytes transferred, or the posted number */
     mews_operation *MEWS_NULLABLE operation;  /* the operation, or the posted pointer, which may be NULL */
-    mews_result status;                       /* MEWS_OK, MEWS_E_CANCELED, MEWS_E_GONE or MEWS_E_SYSTEM */
+    mews_result status;                       /* MEWS_OK, MEWS_E_CANCELED or MEWS_E_SYSTEM */
     int32_t system_error;                     /* the errno behind MEWS_E_SYSTEM, else 0 */
 } mews_packet;
 
@@ -101,7 +101,7 @@ MEWS_ANY_THREAD mews_result mews_port_get(
  * blocks.
  *
  * packets   receives the packets, oldest first.
- * capacity  how many fit, at least 1.
+ * capacity  how many fit, 1 to 2^63 - 1.
  * count     receives how many came: 0 unless the result is MEWS_OK.
  */
 MEWS_ANY_THREAD mews_result mews_port_get_many(
@@ -122,13 +122,17 @@ MEWS_ANY_THREAD size_t mews_port_depth(mews_port *MEWS_REQUIRED port);
 
 /*
  * A descriptor to wait for with poll or epoll in another event loop: readable when a call of mews_port_get with a
- * timeout of 0 may have something to do. Being readable consumes nothing. It belongs to the port; do not read, write or
+ * timeout of 0 may have something to do; not for packets that nobody may take while as many threads are busy as may be.
+ * Being readable consumes nothing. It belongs to the port; do not read, write or
  * close it.
  * Returns the descriptor, or an error.
  */
 MEWS_ANY_THREAD int32_t mews_port_descriptor(mews_port *MEWS_REQUIRED port);
 
-/* Receives packets that nobody will get any more. */
+/*
+ * Receives packets that nobody will get any more. The descriptor that an accept has taken is for it to close. It may
+ * call the functions of the port; a mews_port_close in it takes effect behind it.
+ */
 typedef void (*mews_packet_sink)(void *MEWS_NULLABLE context, const mews_packet *MEWS_NONNULL packet);
 
 /*
@@ -207,6 +211,7 @@ MEWS_ANY_THREAD mews_result mews_handle_cancel(
  * All of these: operation is required and MEWS_HANDED_OVER until its packet; results are stated above, and the errors
  * of starting are MEWS_E_INVALID_ARGUMENT, MEWS_E_BUSY (the operation is in flight already), MEWS_E_GONE (the handle is
  * closed or the port shut down), MEWS_E_NO_MEMORY, MEWS_E_UNSUPPORTED (the descriptor cannot do it) and MEWS_E_SYSTEM.
+ * Lengths are at most 2^63 - 1.
  */
 
 /* Memory to read into or write from. */
@@ -281,12 +286,15 @@ MEWS_ANY_THREAD mews_result mews_port_send_file(
 MEWS_ANY_THREAD mews_result mews_port_disconnect(
     mews_port *MEWS_REQUIRED port, mews_handle socket, mews_operation *MEWS_REQUIRED operation);
 
-/* Reads from a file at an offset, at most length bytes; 0 bytes at its end. */
+/*
+ * Reads from a file at an offset, at most length bytes; 0 bytes at its end. What the page cache holds is copied by the
+ * call itself, which takes as long as that takes.
+ */
 MEWS_ANY_THREAD mews_result mews_port_read(
     mews_port *MEWS_REQUIRED port, mews_handle file, mews_operation *MEWS_REQUIRED operation,
     void *MEWS_NULLABLE buffer, size_t length, uint64_t offset);
 
-/* Writes all of a buffer to a file at an offset. */
+/* Writes all of a buffer to a file at an offset; to the end of a file that is open with O_APPEND, as pwrite(2) does. */
 MEWS_ANY_THREAD mews_result mews_port_write(
     mews_port *MEWS_REQUIRED port, mews_handle file, mews_operation *MEWS_REQUIRED operation,
     const void *MEWS_NULLABLE buffer, size_t length, uint64_t offset);

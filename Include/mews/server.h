@@ -36,6 +36,19 @@ enum {
 };
 
 /*
+ * How many sockets listen on an address. One that all I/O threads share spreads connections evenly, but many threads
+ * contend for the lock of its queue, and some wake in vain. With one for each I/O thread (SO_REUSEPORT) they do not,
+ * but the kernel chooses the socket by a hash of the addresses, so threads get unequal numbers of connections.
+ */
+typedef uint32_t mews_listen_sockets;
+
+enum {
+    MEWS_LISTEN_AUTO = 0,                       /* shared, and one for each from 8 I/O threads on */
+    MEWS_LISTEN_SHARED = 1,
+    MEWS_LISTEN_PER_THREAD = 2
+};
+
+/*
  * Receives the lines of the log, one a call, without a line break. Called from any thread of the server, one call at a
  * time.
  *
@@ -56,7 +69,7 @@ typedef struct mews_server_options {
     uint32_t drain_timeout_ms;                  /* how long a stop waits for requests in flight; default: 30,000 */
     uint32_t workers_max;                       /* how many worker threads there may be, those included whose handlers
                                                    sleep, at least workers; default: 512, or twice workers */
-    uint32_t reserved;                          /* 0 */
+    mews_listen_sockets listen_sockets;         /* default: MEWS_LISTEN_AUTO */
 } mews_server_options;
 
 MEWS_STATIC_ASSERT(sizeof(mews_server_options) == 32 + 2 * sizeof(void *), "layout of mews_server_options");
@@ -99,8 +112,8 @@ MEWS_ANY_THREAD mews_plugin *MEWS_NULLABLE mews_server_plugin(mews_server *MEWS_
  * url   "http://HOST:PORT" with a numeric IPv4 address, an IPv6 address in brackets, "localhost" (127.0.0.1 and, where
  *       the machine has it, ::1) or "*" (every address). Port 0 takes a free one. MEWS_COPIED.
  * port  receives the port that was bound; may be NULL.
- * Returns MEWS_OK; MEWS_E_INVALID_ARGUMENT for a bad URL; MEWS_E_CONFLICT when the address is in use; MEWS_E_SYSTEM;
- *         MEWS_E_WRONG_STATE after the start. mews_server_error has the details.
+ * Returns MEWS_OK; MEWS_E_INVALID_ARGUMENT for a bad URL; MEWS_E_CONFLICT when the address is in use, by whomever;
+ *         MEWS_E_SYSTEM; MEWS_E_WRONG_STATE after the start. mews_server_error has the details.
  */
 MEWS_IN_SETUP mews_result mews_server_listen(
     mews_server *MEWS_REQUIRED server, const char *MEWS_REQUIRED url, uint16_t *MEWS_NULLABLE port);

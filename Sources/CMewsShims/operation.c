@@ -40,18 +40,34 @@ int32_t shim_descriptor_set_nonblocking(int32_t descriptor) {
     return (flags & O_NONBLOCK) != 0 || fcntl(descriptor, F_SETFL, flags | O_NONBLOCK) == 0 ? 0 : -errno;
 }
 
-/* A bit a descriptor. What a descriptor number stands for is the process's, and so is this. */
+/*
+ * A bit a descriptor. What a descriptor number stands for is the process's, and so is this; a child begins with an
+ * empty table. NULL until it is needed.
+ */
 #define NOTED_LIMIT (1 << 20)
-static uint64_t noted[NOTED_LIMIT / 64];
+static uint64_t *noted_table;
+
+static uint64_t *noted_descriptors(void) {
+    uint64_t *table = __atomic_load_n(&noted_table, __ATOMIC_ACQUIRE);
+    if (table != NULL) return table;
+    uint64_t *made = mmap(NULL, NOTED_LIMIT / 8, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (made == MAP_FAILED) return NULL;
+    madvise(made, NOTED_LIMIT / 8, MADV_WIPEONFORK);
+    if (__atomic_compare_exchange_n(&noted_table, &table, made, false, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE)) return made;
+    munmap(made, NOTED_LIMIT / 8);
+    return table;
+}
 
 bool shim_descriptor_note(int32_t descriptor) {
-    if (descriptor < 0 || descriptor >= NOTED_LIMIT) return true;
+    uint64_t *noted = noted_descriptors();
+    if (noted == NULL || descriptor < 0 || descriptor >= NOTED_LIMIT) return true;
     uint64_t bit = UINT64_C(1) << (descriptor % 64);
     return (__atomic_fetch_or(&noted[descriptor / 64], bit, __ATOMIC_ACQ_REL) & bit) == 0;
 }
 
 void shim_descriptor_forget(int32_t descriptor) {
-    if (descriptor < 0 || descriptor >= NOTED_LIMIT) return;
+    uint64_t *noted = noted_descriptors();
+    if (noted == NULL || descriptor < 0 || descriptor >= NOTED_LIMIT) return;
     __atomic_fetch_and(&noted[descriptor / 64], ~(UINT64_C(1) << (descriptor % 64)), __ATOMIC_ACQ_REL);
 }
 

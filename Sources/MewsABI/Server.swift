@@ -10,7 +10,7 @@ import MewsServer
   server.pointee = nil
   guard !ForkedChild.isThisProcess else { return mews_result(MEWS_E_UNSUPPORTED) }
   guard let options = serverOptions(options), options.io_threads <= 1024, options.workers <= 1024,
-    options.workers_max <= 4096
+    options.workers_max <= 4096, let listenSockets = listenSocketPolicy(options.listen_sockets)
   else { return mews_result(MEWS_E_INVALID_ARGUMENT) }
   guard options.io_backend <= UInt32(MEWS_IO_URING) else { return mews_result(MEWS_E_INVALID_ARGUMENT) }
   guard IOBackend(rawValue: options.io_backend)?.isAvailable == true else { return mews_result(MEWS_E_UNSUPPORTED) }
@@ -18,6 +18,7 @@ import MewsServer
   hostOptions.server.ioThreads = Int(options.io_threads)
   hostOptions.server.workers = Int(options.workers)
   hostOptions.server.workersMaximum = Int(options.workers_max)
+  hostOptions.server.listenSockets = listenSockets
   if options.drain_timeout_ms > 0 { hostOptions.server.drainTimeoutMilliseconds = options.drain_timeout_ms }
   guard HostCount.claim() else { return mews_result(MEWS_E_LIMIT) }
   let log = ServerLog(function: options.log, context: options.log_context, level: options.log_level)
@@ -64,9 +65,9 @@ import MewsServer
   guard let host = host(server), let url = string(url) else { return mews_result(MEWS_E_INVALID_ARGUMENT) }
   guard !host.isStarted else { return mews_result(MEWS_E_WRONG_STATE) }
   do throws(ListenError) {
-    let sockets = try Endpoint.listen(url)
-    for socket in sockets { host.server.add(socket) }
-    port?.pointee = sockets.first?.port ?? 0
+    let sets = try Endpoint.listen(url, socketCount: host.server.options.listenSocketCount)
+    for set in sets { host.server.add(set) }
+    port?.pointee = sets.first?.port ?? 0
     return mews_result(MEWS_OK)
   } catch {
     host.lastError = error.description
@@ -77,7 +78,7 @@ import MewsServer
 @c @implementation public func mews_server_start(_ server: OpaquePointer?) -> mews_result {
   guard !ForkedChild.isThisProcess else { return mews_result(MEWS_E_UNSUPPORTED) }
   guard let host = host(server) else { return mews_result(MEWS_E_INVALID_ARGUMENT) }
-  guard !host.isStarted, !host.server.sockets.isEmpty else {
+  guard !host.isStarted, !host.server.listeningSets.isEmpty else {
     host.lastError = host.isStarted ? "the server was started before" : "there is nothing to listen on"
     return mews_result(MEWS_E_WRONG_STATE)
   }
@@ -125,6 +126,15 @@ import MewsServer
   guard host.destroy() else { return }
   Unmanaged<Host>.fromOpaque(UnsafeRawPointer(server)).release()
   HostCount.release()
+}
+
+private func listenSocketPolicy(_ value: mews_listen_sockets) -> ListenSocketPolicy? {
+  switch value {
+  case mews_listen_sockets(MEWS_LISTEN_AUTO): .automatic
+  case mews_listen_sockets(MEWS_LISTEN_SHARED): .shared
+  case mews_listen_sockets(MEWS_LISTEN_PER_THREAD): .perThread
+  default: nil
+  }
 }
 
 private func serverOptions(_ options: UnsafePointer<mews_server_options>?) -> mews_server_options? {

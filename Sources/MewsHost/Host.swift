@@ -38,8 +38,13 @@ public final class Host: @unchecked Sendable {
 
   public init(options: HostOptions, log: ServerLog) throws(SystemError) {
     self.log = log
-    try ForkedChild.watch()
-    server = try Server(options: options.server, log: log)
+    do throws(SystemError) {
+      try ForkedChild.watch()
+      server = try Server(options: options.server, log: log)
+    } catch {
+      dispatch.destroy()
+      throw error
+    }
     settings = options.settings
     processIndex = options.processIndex
     timers = PluginTimers(port: server.port)

@@ -4,17 +4,20 @@ import Synchronization
 /// Runs the tasks of a plugin's asynchronous handlers on the host's workers: each piece of a task, from one suspension
 /// to the next, is a callback that the host queues with its requests.
 ///
-/// It is never freed. A task that was cut off may resume on it after the plugin's stop; then the host takes no more
-/// work, and Swift's own threads run it.
+/// It is never freed, and stays known, so that it is no leak. A task that was cut off may resume on it after the
+/// plugin's stop; then the host takes no more work, and Swift's own threads run it.
 final class WorkerExecutor: TaskExecutor {
   private nonisolated(unsafe) let plugin: OpaquePointer
   private let isStopped = Atomic<Bool>(false)
+
+  /// Those of all starts of the plugin.
+  private static let all = Mutex<[WorkerExecutor]>([])
 
   private init(_ plugin: OpaquePointer) { self.plugin = plugin }
 
   static func make(for plugin: OpaquePointer) -> WorkerExecutor {
     let executor = WorkerExecutor(plugin)
-    _ = Unmanaged.passRetained(executor)
+    all.withLock { $0.append(executor) }
     return executor
   }
 

@@ -30,7 +30,8 @@ def test_version():
 def test_help():
     """mews help names every command, mews help run every option"""
     options = (
-        "--listen", "--io", "--io-threads", "--workers", "--workers-max", "--set", "--strict", "--no-supervisor"
+        "--listen", "--listen-sockets", "--io", "--io-threads", "--workers", "--workers-max", "--set", "--strict",
+        "--no-supervisor",
     )
     for arguments, words in {
         ("help",): ("run", "version", "help"),
@@ -72,6 +73,7 @@ def test_bad_option_values():
         "--listen": ("nonsense", "http://127.0.0.1:70000", "http://example.com:80", "ftp://127.0.0.1:80", ""),
         "--io": ("banana", ""),
         "--io-threads": ("0", "-1", "abc", "1x", "1025", "99999999999999999999"),
+        "--listen-sockets": ("0", "many", ""),
         "--workers": ("0", "-1", "abc"),
         "--workers-max": ("0", "-1", "abc"),
         "--set": ("nonsense", "plugin=value", "=value", ".key=value"),

@@ -191,7 +191,7 @@ def test_late_completion():
 def test_race():
     """completions race clients that leave and servers that stop: one outcome each, nothing lost, nothing twice"""
     program = toolchain.new_directory() / "pending-race"
-    toolchain.build(PROGRAMS / "pending-race.c", program, "-O2", "-pthread")
+    toolchain.build_program(PROGRAMS / "pending-race.c", program, *toolchain.PROGRAM_OPTIONS)
     done = subprocess.run(
         [program, RACE_REQUESTS], capture_output=True, text=True, timeout=110, env=toolchain.environment())
     assert done.returncode == 0 and re.match(r"\d+ requests on \d+ servers: ", done.stdout), done

@@ -1,5 +1,6 @@
 """What the host does for a plugin, seen through the plugin probe-services."""
 
+import collections
 import signal
 import time
 
@@ -40,6 +41,17 @@ def test_worker_slots():
         assert calls == expected, f"thread {index} counts {calls}, not {expected}"
         last_call[index] = calls
     assert len(last_call) >= 2, "inline and worker routes ran on one thread"
+
+
+def test_low_load_stays_on_one_worker():
+    """requests that come one after the other are all handled by the worker that was last awake"""
+    with host.Host(toolchain.probe_plugins(), "--workers", "8") as server, wire.Connection(server.port) as connection:
+        workers = collections.Counter()
+        for _ in range(100):
+            workers[connection.get("/worker").body.split()[0]] += 1
+            time.sleep(0.002)  # low load: the worker waits again when the next request comes
+    # A worker that is held up on its way back may miss its turn, and another one stays the last awake.
+    assert workers.most_common(1)[0][1] >= 80, workers
 
 
 def test_foreign_worker():

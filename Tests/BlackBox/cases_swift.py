@@ -4,7 +4,11 @@ import functools
 import os
 import pathlib
 import shutil
+import signal
+import socket
+import struct
 import subprocess
+import time
 
 import host
 import toolchain
@@ -95,6 +99,80 @@ def test_async():
             response = connection.post("/features/async/ann?q=z", b"12345")
             assert response.body == f"{number} {number * 2} z 5\n".encode(), response
         assert connection.get("/features/async-throws").status == 409
+
+
+def sleepers(port):
+    """How many asynchronous handlers have begun to sleep, and how many have ended."""
+    return tuple(int(count) for count in wire.text(port, "/features/async-sleepers").split())
+
+
+def begin_sleeping(connection, port, milliseconds):
+    """Sends a request whose handler is suspended when this returns."""
+    begun, _ = sleepers(port)
+    connection.send(f"GET /features/async-sleep/{milliseconds} HTTP/1.1\r\nHost: localhost\r\n\r\n")
+    host.wait_until(lambda: sleepers(port)[0] == begun + 1, "the handler begins")
+
+
+def test_async_threads():
+    """the pieces of a task, its child tasks and tasks of the plugin's own run on the host's workers"""
+    for _ in range(20):
+        assert text("/features/async-threads") == "true true true true\n"
+
+
+def test_async_suspended_tasks_occupy_no_thread():
+    """a hundred suspended handlers and a plain one share one worker"""
+    with host.Host(directory(), "--workers", "1", "--workers-max", "2") as server:
+        started = time.monotonic()
+        connections = [wire.Connection(server.port) for _ in range(100)]
+        for connection in connections:
+            connection.send("GET /features/async-sleep/1000 HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        host.wait_until(lambda: sleepers(server.port) == (100, 0), "all are suspended, and others are served")
+        for connection in connections:
+            assert connection.read().body == b"slept\n"
+            connection.socket.close()
+        assert time.monotonic() - started < 50, "one after the other they take a hundred seconds"
+
+
+def test_async_throw_after_suspension():
+    """an error that is thrown after a suspension becomes the response"""
+    with wire.Connection(features().port) as connection:
+        response = connection.get("/features/async-late-throw/http/5")
+        assert response.status == 409 and response.body == b"late\n", response
+        response = connection.get("/features/async-late-throw/other/5")
+        assert response.status == 500 and b"on purpose" not in response.body, response
+        features().expect_line(r"swift-features.*async-late-throw.*late, on purpose")
+        assert connection.get("/features/shapes").status == 200
+
+
+def test_async_client_gone():
+    """the task of a client that has left runs to its end, and nothing is said of it"""
+    port = features().port
+    connection = wire.Connection(port)
+    begin_sleeping(connection, port, 300)
+    _, ended = sleepers(port)
+    connection.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    connection.socket.close()
+    host.wait_until(lambda: sleepers(port)[1] == ended + 1, "the task ends")
+    assert text("/features/shapes").startswith("square")
+    assert not features().find_lines(" (warning|error) .*async-sleep"), features().log
+
+
+def test_async_stop_while_suspended():
+    """a host that stops waits for a suspended handler and sends its response"""
+    with host.Host(directory()) as server, wire.Connection(server.port) as connection:
+        begin_sleeping(connection, server.port, 500)
+        server.signal(signal.SIGTERM)
+        response = connection.read()
+        assert response.body == b"slept\n" and response.field("Connection") == "close", response
+        assert server.wait() == 0, server.log
+
+
+def test_async_stop_with_a_forgotten_task():
+    """a task that goes on when its host has stopped keeps nothing from ending"""
+    for _ in range(5):
+        with host.Host(directory()) as server:
+            assert wire.text(server.port, "/features/async-forgotten-task") == "started\n"
+            server.stop()
 
 
 def test_refusal():

@@ -14,6 +14,7 @@ import tempfile
 from host import BUILD
 
 HERE = pathlib.Path(__file__).resolve().parent
+PROGRAM_OPTIONS = ("-O2", "-g", "-Wall", "-Wextra", "-Werror", "-pthread")
 OWNER = b"Mews\0\0\0\0"
 
 # Makes one plugin of one handler: what a case adds is what it is about.
@@ -56,9 +57,9 @@ def flags():
     return shlex.split(done.stdout)
 
 
-def cc(*arguments):
+def cc(*arguments, compiler=("cc",)):
     """Runs the C compiler; answers the finished process."""
-    return subprocess.run(["cc", *(str(argument) for argument in arguments)], capture_output=True, text=True)
+    return subprocess.run([*compiler, *(str(argument) for argument in arguments)], capture_output=True, text=True)
 
 
 def link_plugin(source, output):
@@ -67,7 +68,16 @@ def link_plugin(source, output):
 
 
 def build(source, output, *extra):
+    """Builds a plugin."""
     done = cc(*extra, source, "-o", output, *flags())
+    assert done.returncode == 0, f"{source} does not build:\n{done.stderr}"
+    return output
+
+
+def build_program(source, output, *extra):
+    """Builds a program with the compiler that MEWS_CC names, with its flags (cc): the library may need that one."""
+    compiler = shlex.split(os.environ.get("MEWS_CC", "cc"))
+    done = cc(*extra, source, "-o", output, *flags(), compiler=compiler)
     assert done.returncode == 0, f"{source} does not build:\n{done.stderr}"
     return output
 

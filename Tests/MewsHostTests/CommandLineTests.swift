@@ -35,7 +35,7 @@ struct CommandLineTests {
     let options = try run(
       "--listen", "http://*:80", "--io=epoll", "--io-threads", "2", "plugins", "--workers=1024",
       "--workers-max", "4096", "--set", "a.b=c=d", "--set=x.y.z=", "--strict", "--no-supervisor", "--execution",
-      "worker", "--log-level=warning",
+      "worker", "--log-level=warning", "--listen-sockets=per-thread",
       "--listen=http://[::1]:1")
     #expect(options.directory == "plugins")
     #expect(options.listen.map(\.description) == ["http://*:80", "http://[::1]:1"])
@@ -49,6 +49,7 @@ struct CommandLineTests {
     #expect(!options.hasSupervisor)
     #expect(options.execution == .worker)
     #expect(options.logLevel == .warning)
+    #expect(options.listenSockets == .perThread)
   }
 
   @Test("lets the last of two options count")
@@ -109,6 +110,7 @@ struct CommandLineTests {
       (["run", "a", "--io-threads"], "--io-threads: expected a number from 1 to 1024, got nothing"),
       (["run", "a", "--io", "kqueue"], "--io: expected auto, io_uring or epoll, got 'kqueue'"),
       (["run", "a", "--execution=inline"], "--execution: expected declared or worker, got 'inline'"),
+      (["run", "a", "--listen-sockets", "2"], "--listen-sockets: expected auto, shared or per-thread, got '2'"),
       (["run", "a", "--log-level", "loud"], "--log-level: expected debug, info, warning or error, got 'loud'"),
       (["run", "a", "--set", "key=value"], "--set: expected PLUGIN.KEY=VALUE, got 'key=value'"),
       (["run", "a", "--set", "a.b"], "--set: expected PLUGIN.KEY=VALUE, got 'a.b'"),
@@ -130,7 +132,7 @@ struct CommandLineTests {
   @Test("has options of its own for worker processes")
   func worker() throws {
     let command = try MewsCommand(parsing: [
-      "worker", "plugins", "--inherit-listener", "5=http://127.0.0.1:8080", "--inherit-listener=6=http://[::1]:8080",
+      "worker", "plugins", "--inherit-listener", "5,7=http://127.0.0.1:8080", "--inherit-listener=6=http://[::1]:8080",
       "--control-descriptor", "4", "--process-index=3", "--workers", "2",
     ])
     guard case .worker(let options, let worker) = command else {
@@ -138,13 +140,15 @@ struct CommandLineTests {
       return
     }
     #expect(options.directory == "plugins" && options.workers == 2 && options.listen.isEmpty)
-    #expect(worker.listeners.map(\.descriptor) == [5, 6])
+    #expect(worker.listeners.map(\.descriptors) == [[5, 7], [6]])
     #expect(worker.listeners.map(\.url.description) == ["http://127.0.0.1:8080", "http://[::1]:8080"])
     #expect(worker.controlDescriptor == 4)
     #expect(worker.processIndex == 3)
     #expect(
       failure(["worker", "d", "--inherit-listener", "2=http://*:1"])
-        == "mews: --inherit-listener: expected FD=URL with a number from 3 to 1048575, got '2=http://*:1'")
+        == "mews: --inherit-listener: expected FD[,FD...]=URL with a number from 3 to 1048575, got '2=http://*:1'")
+    #expect(failure(["worker", "d", "--inherit-listener", "5,=http://*:1"]) != nil)
+    #expect(failure(["worker", "d", "--inherit-listener", "5"]) != nil)
     #expect(
       failure(["worker", "d", "--inherit-listener=5=x"])
         == "mews: --inherit-listener: expected http://HOST:PORT, got 'x'")
@@ -162,13 +166,14 @@ struct CommandLineTests {
     options.ioThreads = 3
     options.workers = 7
     options.workersMax = 70
+    options.listenSockets = .perThread
     options.settings = ["a.b=c", "a.b=", "x.y=--strict"].compactMap(PluginSetting.init(parsing:))
     options.isStrict = true
     options.hasSupervisor = false
     options.execution = .worker
     options.logLevel = .error
     var worker = WorkerOptions()
-    worker.listeners = [InheritedListener(descriptor: 9, url: RunOptions.defaultListen)]
+    worker.listeners = [InheritedListener(descriptors: [9, 12], url: RunOptions.defaultListen)]
     worker.controlDescriptor = 8
     worker.processIndex = 1
     var commands: [MewsCommand] = [.run(options), .worker(options, worker), .version]

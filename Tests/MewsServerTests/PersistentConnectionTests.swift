@@ -193,4 +193,19 @@ struct PersistentConnectionTests {
       #expect(client.receive().contains("Server: Mews\r\nDate: Tue, 31 Dec 2024 23:59:59 GMT\r\n"))
     }
   }
+
+  @Test("The date is made once a second, and copied for the other responses of that second")
+  func dateIsCached() {
+    var header = DateHeader()
+    func text(at time: Int64) -> String {
+      var bytes = [UInt8](repeating: 0, count: 64)
+      let count = header.write(secondsSince1970: time, to: &bytes)
+      return String(decoding: bytes[..<count], as: UTF8.self)
+    }
+    #expect(text(at: 784_111_777) == "Server: Mews\r\nDate: Sun, 06 Nov 1994 08:49:37 GMT\r\n")
+    // A mark in what was made: only a copy shows it.
+    withUnsafeMutableBytes(of: &header) { $0[0] = UInt8(ascii: "*") }
+    #expect(text(at: 784_111_777) == "*erver: Mews\r\nDate: Sun, 06 Nov 1994 08:49:37 GMT\r\n")
+    #expect(text(at: 784_111_778) == "Server: Mews\r\nDate: Sun, 06 Nov 1994 08:49:38 GMT\r\n")
+  }
 }

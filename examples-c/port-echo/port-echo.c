@@ -143,7 +143,12 @@ static void listen_on(uint16_t number) {
 /* Connections that are still open when the port is shut down. */
 static void sweep(void *context, const mews_packet *packet) {
     (void)context;
-    if (packet->operation != NULL && packet->key != 0) free((struct connection *)(uintptr_t)packet->key);
+    if (packet->operation == NULL) return;
+    if (packet->key != 0) {
+        free((struct connection *)(uintptr_t)packet->key);
+    } else if (packet->status == MEWS_OK && mews_operation_descriptor(packet->operation) >= 0) {
+        close(mews_operation_descriptor(packet->operation));
+    }
 }
 
 int main(int argc, char **argv) {

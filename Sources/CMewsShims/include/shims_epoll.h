@@ -35,7 +35,8 @@ SHIM_NO_LOCKS static inline int32_t shim_epoll_delete(int32_t poll, int32_t desc
 
 /*
  * Waits at most timeout milliseconds (negative: for ever) and returns the number of events. A signal is no reason to
- * return. By its number, and so no cancellation point (shims_socket.h says why); newer architectures have epoll_pwait
+ * return from a wait without end; any other returns 0 then, and the caller sees by the clock how long is left. By its
+ * number, and so no cancellation point (shims_socket.h says why); newer architectures have epoll_pwait
  * only.
  */
 SHIM_NO_LOCKS static inline int32_t shim_epoll_wait(int32_t poll, struct epoll_event *_Nonnull events, int32_t capacity,
@@ -43,7 +44,8 @@ SHIM_NO_LOCKS static inline int32_t shim_epoll_wait(int32_t poll, struct epoll_e
     int32_t count;
     do {
         count = (int32_t)syscall(SYS_epoll_pwait, poll, events, capacity, timeout, NULL, (size_t)0);
-    } while (count < 0 && errno == EINTR);
+    } while (count < 0 && errno == EINTR && timeout < 0);
+    if (count < 0 && errno == EINTR) return 0;
     return count < 0 ? -errno : count;
 }
 

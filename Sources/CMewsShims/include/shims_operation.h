@@ -25,7 +25,8 @@ struct shim_operation {
     uint64_t state;                          /* atomic: whether it is in flight */
     struct shim_operation *_Nullable next;   /* the handle's or the timers' list, while it is in flight */
     struct shim_operation *_Nullable previous;
-    void *_Nullable slot;                    /* of its handle */
+    uint64_t owner;                          /* atomic: the slot of its handle while file threads have it, or its timers
+                                                while it is started on them, under their locks; else 0 */
     uint64_t transferred;
     int32_t system_error;
     int32_t descriptor;                      /* what an accept took, or the file of a send-file */

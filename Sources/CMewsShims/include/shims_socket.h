@@ -48,8 +48,20 @@ SHIM_NO_LOCKS static inline intptr_t shim_send(
     }
 }
 
-/* Takes a connection: its descriptor, non-blocking and closed on exec, or the negative errno. */
+/*
+ * Takes a connection: its descriptor, non-blocking and closed on exec, or the negative errno. An error that is the
+ * connection's and not the listener's is followed by the next connection, SHIM_ACCEPT_ATTEMPTS times: what is no
+ * connection's fault after all, such as a policy that forbids the call, must not keep the caller for ever.
+ */
+enum { SHIM_ACCEPT_ATTEMPTS = 16 };
 SHIM_NO_LOCKS int32_t shim_accept(int32_t listener);
+
+/*
+ * Has the kernel ignore further connections to a TCP listener, while those whose handshake has begun still come into
+ * its queue. Who tries to connect tries again after a second, and is refused if the listener is closed by then. Holds
+ * for the socket, not the descriptor, and for good. Returns 0 or the negative errno.
+ */
+int32_t shim_listener_admit_no_more(int32_t listener);
 
 /*
  * Small responses must not wait for the acknowledgement of earlier ones. Unix sockets answer an error, which is fine.

@@ -23,7 +23,7 @@ extension CompletionPort {
   func isCounted(_ thread: PortThreadPointer) -> Bool {
     state.pointee.lock.lock()
     defer { state.pointee.lock.unlock() }
-    return thread.pointee.holdsSlot
+    return holdsSlot(thread)
   }
 
   /// Acts as if the thread had begun a blocking scope: hands its slot to another. It has a slot again when it asks for
@@ -34,14 +34,14 @@ extension CompletionPort {
   ///   does not hold.
   func releaseSlot(of thread: PortThreadPointer, if condition: () -> Bool) -> Bool {
     state.pointee.lock.lock()
-    guard state.pointee.queue.first != nil, thread.pointee.holdsSlot, condition() else {
+    guard state.pointee.queue.first != nil, holdsSlot(thread), condition() else {
       state.pointee.lock.unlock()
       return false
     }
     thread.pointee.holdsSlot = false
     state.pointee.queue.active &-= 1
     let claimed = state.pointee.queue.claimWaiters()
-    state.pointee.lock.unlock()
+    PortState.unlock(state)
     PortState.wake(claimed, of: state)
     return true
   }
@@ -53,7 +53,7 @@ extension CompletionPort {
   func reclaimSlot(of thread: PortThreadPointer, if condition: () -> Bool) -> Bool {
     state.pointee.lock.lock()
     defer { state.pointee.lock.unlock() }
-    guard !thread.pointee.holdsSlot, condition() else { return false }
+    guard thread.pointee.port == state, !thread.pointee.holdsSlot, condition() else { return false }
     thread.pointee.holdsSlot = true
     state.pointee.queue.active &+= 1
     return true
@@ -77,6 +77,11 @@ extension CompletionPort {
     state.pointee.lock.lock()
     defer { state.pointee.lock.unlock() }
     state.pointee.queue.watcher = nil
+  }
+
+  /// Whether the thread has a slot of this port, and not of another that it waited on since. Called with the lock held.
+  private func holdsSlot(_ thread: PortThreadPointer) -> Bool {
+    thread.pointee.port == state && thread.pointee.holdsSlot
   }
 }
 

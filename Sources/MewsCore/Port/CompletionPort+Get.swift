@@ -93,7 +93,11 @@ extension CompletionPort {
         thread.pointee.borrow(packet)
         taken &+= 1
       }
+      state.pointee.queue.takenSinceLook &+= taken
+      // What was behind these may need no slot.
+      let claimed = state.pointee.queue.claimWaiters()
       PortState.unlock(state)
+      PortState.wake(claimed, of: state)
     }
     return .packets(taken)
   }
@@ -103,10 +107,11 @@ extension CompletionPort {
   func park(_ thread: PortThreadPointer, _ timeLimit: Int64) -> PortResult {
     var deadline = timeLimit
     while true {
+      Interleaving.reach(Interleaving.load)
       let word = thread.pointee.word.load(ordering: .acquiring)
       if word == PortThread.released { return released(thread) }
       if word == PortThread.leading { return lead(thread, timeLimit) }
-      let result = shim_futex_wait_until(thread.pointee.wordAddress, PortThread.parked, deadline)
+      let result = Futex.wait(on: thread.pointee.wordAddress, while: PortThread.parked, until: deadline)
       guard result == ETIMEDOUT else { continue }
       if withdraw(thread) { return .timedOut }
       // A poster has claimed this thread and is about to store the word: the packet is ours, time or not.
@@ -147,7 +152,7 @@ extension CompletionPort {
   @_noLocks
   static func deadline(after nanoseconds: Int64) -> Int64 {
     guard nanoseconds >= 0 else { return -1 }
-    let (sum, overflows) = shim_monotonic_nanoseconds().addingReportingOverflow(nanoseconds)
+    let (sum, overflows) = MonotonicClock.nanoseconds().addingReportingOverflow(nanoseconds)
     return overflows ? -1 : sum
   }
 }

@@ -12,7 +12,7 @@ extension CompletionPort {
     guard let driver = state.pointee.driver else { return park(thread, deadline) }
     while true {
       let completed = driver.wait(deadline: deadline)
-      let isOver = deadline >= 0 && completed.first == nil && shim_monotonic_nanoseconds() >= deadline
+      let isOver = deadline >= 0 && completed.first == nil && MonotonicClock.nanoseconds() >= deadline
       state.pointee.lock.lock()
       guard thread.pointee.isWaiting else {
         let claimed = handOver(completed)
@@ -97,14 +97,14 @@ extension CompletionPort {
       let change = state.pointee.leaderChanges.load(ordering: .relaxed)
       state.pointee.lock.unlock()
       guard isLed else { return }
-      _ = shim_futex_wait_until(leaderChangesAddress, change, -1)
+      _ = Futex.wait(on: leaderChangesAddress, while: change, until: -1)
     }
   }
 
   /// Has a successor that sleeps begin to lead.
   @_noLocks
   static func wakeLeader(_ successor: PortThreadPointer?) {
-    if let successor { shim_futex_wake_one(successor.pointee.wordAddress) }
+    if let successor { Futex.wakeOne(successor.pointee.wordAddress) }
   }
 
   /// Ends the leadership of a thread that has a packet, and releases others for the packets behind it. Called with the
@@ -132,16 +132,17 @@ extension CompletionPort {
   /// Waits until whoever claimed the leader has written its outcome, which is a matter of a few instructions.
   @_noLocks
   private func awaitRelease(_ thread: PortThreadPointer) {
+    Interleaving.reach(Interleaving.store)
     _ = thread.pointee.word.compareExchange(
       expected: PortThread.leading, desired: PortThread.parked, ordering: .acquiringAndReleasing)
     while thread.pointee.word.load(ordering: .acquiring) == PortThread.parked {
-      _ = shim_futex_wait_until(thread.pointee.wordAddress, PortThread.parked, -1)
+      _ = Futex.wait(on: thread.pointee.wordAddress, while: PortThread.parked, until: -1)
     }
   }
 
   @_noLocks
   private func finishLeadingClosedPort() {
-    shim_futex_wake_one(leaderChangesAddress)
+    Futex.wakeOne(leaderChangesAddress)
   }
 
   private var leaderChangesAddress: UnsafeRawPointer {

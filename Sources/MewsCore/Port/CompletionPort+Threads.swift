@@ -45,9 +45,12 @@ extension CompletionPort {
     thread.pointee.blockingDepth &-= 1
     guard thread.pointee.blockingDepth == 0 else { return }
     state.pointee.lock.lock()
-    thread.pointee.holdsSlot = true
-    state.pointee.queue.active &+= 1
-    state.pointee.lock.unlock()
+    // Another thread may have given it a slot already: `reclaimSlot`.
+    if !thread.pointee.holdsSlot {
+      thread.pointee.holdsSlot = true
+      state.pointee.queue.active &+= 1
+    }
+    PortState.unlock(state)
   }
 
   /// Makes the calling thread one of this port's. Returns what `get` has to answer if that cannot be.

@@ -40,8 +40,11 @@ public struct CompletionPort: @unchecked Sendable {
   }
 
   /// Creates a port whose waiting threads drive input and output. The driver is released with the port's memory.
-  static func create(concurrency: Int, driver: PortDriver?) -> CompletionPort? {
-    let processors = ProcessorCount.available
+  ///
+  /// - Parameter processors: how many CPUs this process may use.
+  static func create(
+    concurrency: Int, driver: PortDriver?, processors: Int = ProcessorCount.available
+  ) -> CompletionPort? {
     let limit = concurrency > 0 ? concurrency : processors
     guard let memory = aligned_alloc(128, (MemoryLayout<PortState>.size + 127) & ~127) else { return nil }
     let state = memory.bindMemory(to: PortState.self, capacity: 1)

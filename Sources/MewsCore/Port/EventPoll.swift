@@ -74,13 +74,19 @@ struct EventPoll {
     0 &- shim_epoll_delete(descriptor, target)
   }
 
-  /// Waits for events; signals do not interrupt it.
+  /// Waits for events. A signal may end a wait with a timeout early, without events; one without end goes on.
   ///
   /// - Parameter timeoutMilliseconds: 0 looks and returns, negative waits for ever.
   /// - Returns: the number of events, or an errno negated.
   @_noLocks
   func wait(timeoutMilliseconds: Int32) -> Int32 {
-    shim_epoll_wait(descriptor, events, Int32(truncatingIfNeeded: Self.capacity), timeoutMilliseconds)
+    #if DEBUG
+      if shim_is_scheduled() {
+        shim_schedule_await_readable(descriptor, timeoutMilliseconds)
+        return shim_epoll_wait(descriptor, events, Int32(truncatingIfNeeded: Self.capacity), 0)
+      }
+    #endif
+    return shim_epoll_wait(descriptor, events, Int32(truncatingIfNeeded: Self.capacity), timeoutMilliseconds)
   }
 
   /// The data word and the readiness of an event of the last wait.

@@ -22,6 +22,7 @@ struct FutexLock: ~Copyable {
 
   @_noLocks @inline(__always)
   func lock() {
+    Interleaving.reach(Interleaving.lock)
     let (taken, _) = word.compareExchange(
       expected: Self.free, desired: Self.held, successOrdering: .acquiring, failureOrdering: .relaxed)
     if !taken { contend() }
@@ -37,8 +38,9 @@ struct FutexLock: ~Copyable {
 
   @_noLocks @inline(__always)
   func unlock() {
+    Interleaving.reach(Interleaving.unlock)
     if word.exchange(Self.free, ordering: .releasing) == Self.heldAndAwaited {
-      shim_futex_wake_one(address)
+      Futex.wakeOne(address)
     }
   }
 
@@ -47,14 +49,17 @@ struct FutexLock: ~Copyable {
     if spin() { return }
     // From here on the word says that somebody may sleep, even if this thread turns out to be the last contender: one
     // wake too many is cheap, one too few is a deadlock.
-    while word.exchange(Self.heldAndAwaited, ordering: .acquiring) != Self.free {
-      _ = shim_futex_wait_until(address, Self.heldAndAwaited, -1)
+    while true {
+      Interleaving.reach(Interleaving.lock)
+      if word.exchange(Self.heldAndAwaited, ordering: .acquiring) == Self.free { return }
+      _ = Futex.wait(on: address, while: Self.heldAndAwaited, until: -1)
     }
   }
 
   @_noLocks
   private func spin() -> Bool {
     guard mostSpins > 0 else { return false }
+    Interleaving.reach(Interleaving.spin)
     let usual = usualSpins.load(ordering: .relaxed)
     let limit = min(mostSpins, 2 &* usual &+ 10)
     var spins: Int32 = 0

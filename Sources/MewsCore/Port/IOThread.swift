@@ -94,7 +94,7 @@ public struct IOThread: Equatable, @unchecked Sendable {
     hooks.start?(hooks.context)
     while !state.pointee.isStopping.load(ordering: .acquiring) { IOThreadState.runPass(state) }
     hooks.exit?(hooks.context)
-    IOThreadState.finishPass(state)
+    IOThreadState.finish(state)
     shim_set_thread_context(nil)
     return nil
   }
@@ -202,5 +202,5 @@ extension IOThread {
 /// Milliseconds on the clock that I/O threads go by.
 @_noLocks
 func monotonicMilliseconds() -> UInt64 {
-  UInt64(truncatingIfNeeded: shim_monotonic_nanoseconds() / 1_000_000)
+  UInt64(truncatingIfNeeded: MonotonicClock.nanoseconds() / 1_000_000)
 }

@@ -42,14 +42,28 @@ extension IOThreadState {
   static func runPass(_ state: Pointer) {
     let events = wait(state)
     state.pointee.now = monotonicMilliseconds()
-    // Nodes that put themselves off again belong to the pass after this one.
-    var putOff = state.pointee.nextPass.take()
-    while let node = putOff.removeFirst() { run(node) }
+    runPutOff(state)
     tellSources(state, events)
     runPackets(state)
     state.pointee.wheel.advance(to: state.pointee.now)
     runHandlers(state)
     finishPass(state)
+  }
+
+  /// Ends a thread that runs no further pass. What was put off to the next one still runs, once: to free what was still
+  /// queued for something else in the last pass is put off, too.
+  @_noLocks
+  static func finish(_ state: Pointer) {
+    finishPass(state)
+    runPutOff(state)
+    finishPass(state)
+  }
+
+  @_noLocks
+  private static func runPutOff(_ state: Pointer) {
+    // Nodes that put themselves off again belong to the pass after this one.
+    var putOff = state.pointee.nextPass.take()
+    while let node = putOff.removeFirst() { run(node) }
   }
 
   /// Runs the nodes of the pass's end, and then the deferred ones, until there is none of either.

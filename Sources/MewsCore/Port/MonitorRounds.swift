@@ -33,6 +33,8 @@ struct MonitorRounds {
   private static var idleDivisor: Int64 { 8 }
   /// A thread that has used more of the time than one of so many parts is awake.
   private static var busyDivisor: Int64 { 2 }
+  /// How long a thread of which only the CPU clock is known has to have been in a packet to count as asleep.
+  private static var unknownPatience: Int64 { 20_000_000 }
   /// Workers leave it to others to look more often than that, in nanoseconds.
   private static var helpInterval: Int64 { 1_000_000 }
 
@@ -108,8 +110,10 @@ extension MonitorRounds {
   /// Whether a worker that has been running one packet for a while is asleep in it.
   private static func isAsleep(_ sample: inout WorkerSample, _ activity: UInt64, _ now: Int64) -> Bool {
     if sample.activity != activity { sample.begin(activity) }
-    if let share = sample.share(now), share.used &* idleDivisor >= share.elapsed { return false }
-    return sample.isAsleep()
+    let share = sample.share(now)
+    if let share, share.used &* idleDivisor >= share.elapsed { return false }
+    // Who cannot be asked counts as asleep after a time in which a thread that works would have had a CPU.
+    return sample.isAsleep() ?? (share != nil && now &- Int64(bitPattern: activity) >= unknownPatience)
   }
 
   private mutating func reclaimFromAwake(_ pool: WorkerPoolState.Pointer, _ now: Int64) {

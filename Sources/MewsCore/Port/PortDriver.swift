@@ -25,6 +25,7 @@ struct PortDriver {
   /// Ends the wait under way, or the next one.
   @_noLocks
   func interrupt() {
+    Interleaving.reach(Interleaving.interrupt)
     _unsafePerformance { functions.interrupt(functions.context) }
   }
 

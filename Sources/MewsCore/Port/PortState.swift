@@ -58,7 +58,7 @@ struct PortQueue: ~Copyable {
   var isDestroyed = false
   var associatedThreads = 0
 
-  /// Readable while packets are queued or the port is closed; negative until it is asked for.
+  /// Readable while a packet can be taken or the port is closed; negative until it is asked for.
   var descriptor: Int32 = -1
   var isDescriptorReadable = false
 
@@ -170,10 +170,19 @@ extension PortQueue {
     }
   }
 
+  /// Whether a thread that asks now would have a packet. At the limit it would not: a loop around the descriptor would
+  /// spin until a busy thread comes back.
+  private var hasPacketToTake: Bool {
+    @_noLocks @inline(__always) get {
+      guard let first else { return false }
+      return active < concurrency || first.pointee.isUncounted != 0
+    }
+  }
+
   /// Makes the port's descriptor readable, or no longer so. Threads that wait have had their packets by now.
   @_noLocks @inline(__always)
   mutating func updateDescriptor() {
-    guard descriptor >= 0, isDescriptorReadable != (depth > 0 || isClosed) else { return }
+    guard descriptor >= 0, isDescriptorReadable != (hasPacketToTake || isClosed) else { return }
     isDescriptorReadable.toggle()
     if isDescriptorReadable { shim_eventfd_signal(descriptor) } else { shim_eventfd_clear(descriptor) }
   }
@@ -207,8 +216,9 @@ extension PortState {
       next = waiter.pointee.next
       let address = waiter.pointee.wordAddress
       if waiter.pointee.isLeading { state.pointee.driver?.interrupt() }
+      Interleaving.reach(Interleaving.store)
       let before = waiter.pointee.word.exchange(PortThread.released, ordering: .acquiringAndReleasing)
-      if before == PortThread.parked { shim_futex_wake_one(address) }
+      if before == PortThread.parked { Futex.wakeOne(address) }
     }
   }
 

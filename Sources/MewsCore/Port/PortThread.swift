@@ -24,8 +24,9 @@ struct PortThread: ~Copyable {
   var previous: PortThreadPointer?
   /// Written by the poster that claims the thread, before `word` says `released`. Nil then means: abandoned.
   var packet: PacketPointer?
-  /// The port that the thread is associated with.
-  var port: UnsafeMutablePointer<PortState>?
+  /// The address of the port that the thread is associated with; 0 for none. Only the thread changes it, and the port's
+  /// lock guards nothing of a thread that is not associated with the port.
+  private let portAddress = Atomic<UInt>(0)
   /// The port's own packets that this thread received last; they go back at its next call.
   var lent: PacketPointer?
 
@@ -36,6 +37,14 @@ struct PortThread: ~Copyable {
   /// The calling thread's record.
   static var current: PortThreadPointer {
     @_noLocks @inline(__always) get { shim_port_thread().assumingMemoryBound(to: PortThread.self) }
+  }
+
+  /// The port that the thread is associated with. Any thread may ask.
+  var port: UnsafeMutablePointer<PortState>? {
+    @_noLocks @inline(__always) get { UnsafeMutablePointer(bitPattern: portAddress.load(ordering: .relaxed)) }
+    @_noLocks @inline(__always) nonmutating set {
+      portAddress.store(UInt(bitPattern: newValue), ordering: .relaxed)
+    }
   }
 
   var wordAddress: UnsafeRawPointer {

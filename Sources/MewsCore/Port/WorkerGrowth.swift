@@ -1,40 +1,31 @@
-/// Decides how many threads a pool of workers may add for counted packets: a burst at once, then one at a time with
-/// pauses that grow, so that handlers which all wait for one thing do not fill the process with threads. After a second
-/// without need it starts over.
+/// Decides how many threads a pool of workers may add for counted packets: a burst at once, then one every 2 ms. So a
+/// moment in which all handlers wait for one thing does not fill the process with threads, while handlers that go on
+/// sleeping have theirs within a fraction of a second. What is not used is saved up, to a burst again.
 ///
 /// It knows no clock: times are nanoseconds of the caller's.
 struct WorkerGrowth {
   private let burst: Int
-  private var added = 0
-  private var nextTime = Int64.min
-  private var lastNeed = Int64.min
+  private var saved: Int
+  /// Up to when saving has been counted.
+  private var countedTime: Int64?
 
-  /// The pause after the burst, and by how much it is longer after as many additions as the burst again.
-  static var pauseStep: Int64 { 25_000_000 }
-  static var longestPause: Int64 { 250_000_000 }
-  static var forgetAfter: Int64 { 1_000_000_000 }
+  /// How long it takes to save up one thread.
+  static var interval: Int64 { 2_000_000 }
 
   /// - Parameter burst: how many may be added at once.
   init(burst: Int) {
     self.burst = max(1, burst)
+    saved = self.burst
   }
 
   /// Returns how many of the `wanted` threads may be added now.
   mutating func grant(_ wanted: Int, now: Int64) -> Int {
-    guard wanted > 0 else { return 0 }
-    if now &- Self.forgetAfter > lastNeed { added = 0 }
-    lastNeed = now
-    var granted = 0
-    while granted < wanted, added < burst || now >= nextTime {
-      added &+= 1
-      granted &+= 1
-      nextTime = now &+ pause
-    }
+    let last = countedTime ?? now
+    let earned = max(0, now &- last) / Self.interval
+    saved = min(burst, saved &+ Int(clamping: min(earned, Int64(burst))))
+    countedTime = saved == burst ? now : last &+ earned &* Self.interval
+    let granted = min(max(0, wanted), saved)
+    saved &-= granted
     return granted
-  }
-
-  private var pause: Int64 {
-    let steps = Int64(max(0, added &- burst) / burst &+ 1)
-    return min(Self.longestPause, steps &* Self.pauseStep)
   }
 }

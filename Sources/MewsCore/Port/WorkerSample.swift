@@ -45,11 +45,11 @@ struct WorkerSample {
     return last.time == 0 ? nil : (used: cpuTime &- last.cpuTime, elapsed: now &- last.time)
   }
 
-  /// Whether the thread sleeps at this moment, rather than running or waiting for a CPU. False when that cannot be
-  /// found out, without a /proc for example: then only explicit scopes give slots up.
-  mutating func isAsleep() -> Bool {
+  /// Whether the thread sleeps at this moment, rather than running or waiting for a CPU. Nil when that cannot be found
+  /// out: the process is out of descriptors, or there is no /proc.
+  mutating func isAsleep() -> Bool? {
     if descriptor < 0 { descriptor = shim_thread_state_open(threadID) }
-    guard descriptor >= 0 else { return false }
+    guard descriptor >= 0 else { return nil }
     defer { if !keepsDescriptor { close() } }
     return shim_thread_sleeps(descriptor) == 1
   }

@@ -6,6 +6,7 @@ extension RunOptions {
     if let ioThreads { arguments.append("\(CommandOption.ioThreads.rawValue)=\(ioThreads)") }
     if let workers { arguments.append("\(CommandOption.workers.rawValue)=\(workers)") }
     if let workersMax { arguments.append("\(CommandOption.workersMax.rawValue)=\(workersMax)") }
+    arguments.append("\(CommandOption.listenSockets.rawValue)=\(listenSockets.rawValue)")
     arguments += settings.map { "\(CommandOption.set.rawValue)=\($0.path)=\($0.value)" }
     if isStrict { arguments.append(CommandOption.strict.rawValue) }
     if !hasSupervisor { arguments.append(CommandOption.noSupervisor.rawValue) }
@@ -18,7 +19,10 @@ extension RunOptions {
 extension WorkerOptions {
   /// The options as arguments.
   var arguments: [String] {
-    var arguments = listeners.map { "\(CommandOption.inheritListener.rawValue)=\($0.descriptor)=\($0.url)" }
+    var arguments = listeners.map { listener in
+      let descriptors = listener.descriptors.map(String.init).joined(separator: ",")
+      return "\(CommandOption.inheritListener.rawValue)=\(descriptors)=\(listener.url)"
+    }
     if let controlDescriptor { arguments.append("\(CommandOption.controlDescriptor.rawValue)=\(controlDescriptor)") }
     return arguments + ["\(CommandOption.processIndex.rawValue)=\(processIndex)"]
   }

@@ -1,3 +1,5 @@
+import MewsServer
+
 /// What a `mews` command line asks for.
 public enum MewsCommand: Equatable, Sendable {
   /// Serve the plugins of a directory.
@@ -139,6 +141,7 @@ private struct ArgumentParser {
   private mutating func apply(_ option: CommandOption, value: String) throws(UsageError) -> Bool {
     switch option {
     case .io: return Self.assign(IOBackendChoice(rawValue: value), to: &options.ioBackend)
+    case .listenSockets: return Self.assign(ListenSocketPolicy(rawValue: value), to: &options.listenSockets)
     case .execution: return Self.assign(ExecutionPolicy(rawValue: value), to: &options.execution)
     case .logLevel: return Self.assign(LogLevel.allCases.first { $0.name == value }, to: &options.logLevel)
     case .ioThreads: return Self.assign(number(value, CommandOption.threadRange), toOptional: &options.ioThreads)
@@ -153,9 +156,11 @@ private struct ArgumentParser {
       return true
     case .inheritListener:
       let parts = value.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false)
-      guard parts.count == 2, let descriptor = descriptor(parts[0]) else { return false }
+      let descriptors = parts[0].split(separator: ",", omittingEmptySubsequences: false).map { descriptor($0) }
+      guard parts.count == 2, !descriptors.contains(nil) else { return false }
       worker.listeners.append(
-        InheritedListener(descriptor: descriptor, url: try listenURL(String(parts[1]), of: option)))
+        InheritedListener(
+          descriptors: descriptors.compactMap { $0 }, url: try listenURL(String(parts[1]), of: option)))
       return true
     case .listen, .strict, .noSupervisor, .help: return false
     }

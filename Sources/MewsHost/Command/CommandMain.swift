@@ -32,22 +32,23 @@ public enum CommandMain {
       log.write(Int(MEWS_LEVEL_ERROR), "--io \(backend.name): \(backend.reason)")
       return 1
     }
-    var sockets: [ListeningSocket] = []
+    var listeners: [ListeningSet] = []
     do throws(ListenError) {
-      for url in options.listen { sockets += try Endpoint.listen(url) }
+      let socketCount = options.serverOptions.listenSocketCount
+      for url in options.listen { listeners += try Endpoint.listen(url, socketCount: socketCount) }
     } catch {
       log.write(Int(MEWS_LEVEL_ERROR), error.description)
       return 1
     }
     guard options.hasSupervisor else {
-      return WorkerMain(options: options, worker: WorkerOptions(), sockets: sockets).run()
+      return WorkerMain(options: options, worker: WorkerOptions(), listeners: listeners).run()
     }
     let signals = shim_signals_watch()
     guard signals >= 0 else {
       log.write(Int(MEWS_LEVEL_ERROR), "\(SystemError(call: "signalfd", code: -signals))")
       return 1
     }
-    var supervisor = Supervisor(options: options, sockets: sockets, log: log, signals: signals)
+    var supervisor = Supervisor(options: options, listeners: listeners, log: log, signals: signals)
     return supervisor.run()
   }
 

@@ -1,3 +1,5 @@
+import MewsServer
+
 /// The options of `mews run` and `mews worker`, by their spelling.
 enum CommandOption: String, CaseIterable {
   case listen = "--listen"
@@ -5,6 +7,7 @@ enum CommandOption: String, CaseIterable {
   case ioThreads = "--io-threads"
   case workers = "--workers"
   case workersMax = "--workers-max"
+  case listenSockets = "--listen-sockets"
   case set = "--set"
   case strict = "--strict"
   case noSupervisor = "--no-supervisor"
@@ -29,12 +32,13 @@ enum CommandOption: String, CaseIterable {
     case .strict, .noSupervisor, .help: nil
     case .listen: "http://HOST:PORT"
     case .io: Self.list(IOBackendChoice.allCases.map(\.rawValue))
+    case .listenSockets: Self.list(ListenSocketPolicy.allCases.map(\.rawValue))
     case .execution: Self.list(ExecutionPolicy.allCases.map(\.rawValue))
     case .logLevel: Self.list(LogLevel.allCases.map(\.name))
     case .ioThreads, .workers: Self.number(Self.threadRange)
     case .workersMax: Self.number(Self.workerThreadRange)
     case .set: "PLUGIN.KEY=VALUE"
-    case .inheritListener: "FD=URL with " + Self.number(Self.descriptorRange)
+    case .inheritListener: "FD[,FD...]=URL with " + Self.number(Self.descriptorRange)
     case .controlDescriptor: Self.number(Self.descriptorRange)
     case .processIndex: Self.number(Self.processRange)
     }

@@ -28,29 +28,33 @@ public enum ListenError: Error, CustomStringConvertible {
 /// From what a user writes to sockets that listen.
 public enum Endpoint {
   /// Listens on every address of a URL. With port 0, all get the port that the first one got.
-  public static func listen(_ text: String) throws(ListenError) -> [ListeningSocket] {
+  ///
+  /// - Parameters:
+  ///   - text: a `ListenURL`.
+  ///   - socketCount: how many sockets listen on each address.
+  public static func listen(_ text: String, socketCount: Int) throws(ListenError) -> [ListeningSet] {
     let url: ListenURL
     do throws(ListenURLError) {
       url = try ListenURL(parsing: text)
     } catch {
       throw .badURL(error)
     }
-    return try listen(url)
+    return try listen(url, socketCount: socketCount)
   }
 
-  static func listen(_ url: ListenURL) throws(ListenError) -> [ListeningSocket] {
-    var sockets: [ListeningSocket] = []
+  static func listen(_ url: ListenURL, socketCount: Int) throws(ListenError) -> [ListeningSet] {
+    var sets: [ListeningSet] = []
     for endpoint in url.endpoints {
-      let port = sockets.first?.port ?? url.port
+      let port = sets.first?.port ?? url.port
       do throws(SystemError) {
-        sockets.append(try ListeningSocket.bind(endpoint.address.with(port: port)))
+        sets.append(try ListeningSet.bind(endpoint.address.with(port: port), count: socketCount))
       } catch {
         if endpoint.isOptional && Self.isMissingAddress(error) { continue }
-        for socket in sockets { close(socket.descriptor) }
+        for set in sets { set.close() }
         throw .failed(url: url.description, error)
       }
     }
-    return sockets
+    return sets
   }
 
   /// The machine has no such address, or not its family.

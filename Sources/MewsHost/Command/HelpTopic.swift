@@ -54,6 +54,9 @@ public enum HelpTopic: String, CaseIterable, Sendable {
                               twice as many as run at once
       --io-threads N          threads that read and write the connections,
                               1 to 1024. Default: one for two processors, up to 16
+      --listen-sockets COUNT  sockets that listen on an address: shared, one for all
+                              of these threads, per-thread, one for each, or auto:
+                              one for each from 8 threads on. Default: auto
       --io BACKEND            how they wait: auto, io_uring or epoll. Default: auto,
                               which is epoll: this version has no io_uring yet
       --execution POLICY      where handlers run: declared, as each route says, or

@@ -69,6 +69,8 @@ public struct RunOptions: Equatable, Sendable {
   public var workers: Int?
   /// How many worker threads there may be, those included whose handlers sleep: 1 to 4096; nil lets the host decide.
   public var workersMax: Int?
+  /// How many sockets listen on an address.
+  public var listenSockets = ListenSocketPolicy.automatic
   /// In the order given: of two for one key, the later counts.
   public var settings: [PluginSetting] = []
   /// Whether a plugin that cannot be loaded keeps the host from starting.
@@ -81,22 +83,35 @@ public struct RunOptions: Equatable, Sendable {
   public init() {}
 }
 
-/// A listening socket that a worker process gets from its supervisor.
+extension RunOptions {
+  /// What of it is the server's concern.
+  var serverOptions: ServerOptions {
+    var result = ServerOptions()
+    result.ioThreads = ioThreads ?? 0
+    result.workers = workers ?? 0
+    result.workersMaximum = workersMax ?? 0
+    result.listenSockets = listenSockets
+    result.forcesWorkers = execution == .worker
+    return result
+  }
+}
+
+/// The listening sockets of one address, as a worker process gets them from its supervisor.
 public struct InheritedListener: Hashable, Sendable {
-  /// The descriptor, open in the worker.
-  public let descriptor: Int32
-  /// What it was bound to.
+  /// The descriptors, open in the worker; at least one.
+  public let descriptors: [Int32]
+  /// What they were bound to.
   public let url: ListenURL
 
-  public init(descriptor: Int32, url: ListenURL) {
-    self.descriptor = descriptor
+  public init(descriptors: [Int32], url: ListenURL) {
+    self.descriptors = descriptors
     self.url = url
   }
 }
 
 /// What the supervisor tells a worker process beyond the user's options.
 public struct WorkerOptions: Equatable, Sendable {
-  /// The sockets to take connections from.
+  /// Where to take connections from.
   public var listeners: [InheritedListener] = []
   /// The socket to the supervisor.
   public var controlDescriptor: Int32?

@@ -7,16 +7,16 @@ import MewsServer
 /// The process that serves: loads the plugins, says what it loaded, and runs until its supervisor or a signal ends it.
 struct WorkerMain {
   private let options: RunOptions
-  private let sockets: [ListeningSocket]
+  private let listeners: [ListeningSet]
   private let control: ControlChannel?
   private let processIndex: Int
   private let log: ServerLog
 
-  /// - Parameter sockets: what it listens on when it runs without a supervisor; else they are inherited.
-  init(options: RunOptions, worker: WorkerOptions, sockets: [ListeningSocket] = []) {
+  /// - Parameter listeners: what it listens on when it runs without a supervisor; else they are inherited.
+  init(options: RunOptions, worker: WorkerOptions, listeners: [ListeningSet] = []) {
     self.options = options
-    self.sockets =
-      sockets + worker.listeners.map { ListeningSocket(descriptor: $0.descriptor, url: $0.url.description) }
+    self.listeners =
+      listeners + worker.listeners.map { ListeningSet(descriptors: $0.descriptors, url: $0.url.description) }
     control = worker.controlDescriptor.map { ControlChannel(descriptor: $0) }
     processIndex = worker.processIndex
     log = StandardErrorLog.make(level: options.logLevel)
@@ -32,7 +32,7 @@ struct WorkerMain {
     } catch {
       return fail(error.description)
     }
-    for socket in sockets { host.server.add(socket) }
+    for listener in listeners { host.server.add(listener) }
     guard loadPlugins(host) else {
       _ = host.destroy()
       return 1
@@ -43,8 +43,9 @@ struct WorkerMain {
     } catch {
       return fail("cannot start: \(error)")
     }
-    report(host)
+    // Before the lines that say so: who reads them may count on being served, whatever becomes of this process.
     control?.send(.ready)
+    report(host)
     let isClean = host.wait()
     if !isClean { log.write(Int(MEWS_LEVEL_WARNING), "requests were cut off: they took longer than the drain timeout") }
     // A handler that never returned would keep an orderly exit from coming to an end.
@@ -55,10 +56,8 @@ struct WorkerMain {
 
   private var hostOptions: HostOptions {
     var result = HostOptions()
-    result.server.ioThreads = options.ioThreads ?? 0
-    result.server.workers = options.workers ?? 0
-    result.server.workersMaximum = options.workersMax ?? 0
-    result.server.forcesWorkers = options.execution == .worker
+    result.server = options.serverOptions
+    result.server.isLastOnAddresses = control == nil
     result.settings = options.settings
     result.processIndex = UInt32(processIndex)
     return result
@@ -108,7 +107,10 @@ struct WorkerMain {
       Int(MEWS_LEVEL_INFO),
       "I/O by \(backend.name) (\(backend.reason)); I/O threads: \(server.effectiveIOThreads), "
         + "workers: \(server.effectiveWorkers) at once, \(server.effectiveWorkersMaximum) threads at most")
-    for socket in host.server.sockets { log.write(Int(MEWS_LEVEL_INFO), "listening on \(socket.url)") }
+    for listener in host.server.listeningSets {
+      let count = listener.descriptors.count
+      log.write(Int(MEWS_LEVEL_INFO), "listening on \(listener.url)" + (count > 1 ? " with \(count) sockets" : ""))
+    }
   }
 
   private func fail(_ text: String) -> Int32 {

@@ -16,7 +16,7 @@ struct Supervisor {
   private static let healthyMilliseconds: UInt64 = 10_000
 
   private let options: RunOptions
-  private let sockets: [ListeningSocket]
+  private let listeners: [ListeningSet]
   private let log: ServerLog
   private let signals: Int32
   private var worker: WorkerProcess?
@@ -26,9 +26,9 @@ struct Supervisor {
   /// What the operator's second wish to stop ends the process with: 128 and SIGINT, as shells count.
   private static let impatientStatus: Int32 = 130
 
-  init(options: RunOptions, sockets: [ListeningSocket], log: ServerLog, signals: Int32) {
+  init(options: RunOptions, listeners: [ListeningSet], log: ServerLog, signals: Int32) {
     self.options = options
-    self.sockets = sockets
+    self.listeners = listeners
     self.log = log
     self.signals = signals
   }
@@ -38,7 +38,7 @@ struct Supervisor {
   /// - Returns: the exit status.
   mutating func run() -> Int32 {
     do throws(SystemError) {
-      worker = try WorkerProcess.start(options, sockets)
+      worker = try WorkerProcess.start(options, listeners)
     } catch {
       log.write(Int(MEWS_LEVEL_ERROR), "cannot start a worker process: \(error)")
       return 1
@@ -72,8 +72,9 @@ struct Supervisor {
       }
       isStopping = true
       log.write(Int(MEWS_LEVEL_INFO), "stopping: requests in flight are finished; once more ends at once")
+      for listener in listeners { listener.admitNoMore() }
       worker.control.send(.stop)
-      for socket in sockets { close(socket.descriptor) }
+      for listener in listeners { listener.close() }
     }
   }
 
@@ -96,7 +97,7 @@ struct Supervisor {
 
   private mutating func restart() -> Int32? {
     do throws(SystemError) {
-      worker = try WorkerProcess.start(options, sockets)
+      worker = try WorkerProcess.start(options, listeners)
       worker?.isReplacement = true
     } catch {
       log.write(Int(MEWS_LEVEL_ERROR), "cannot start a worker process: \(error)")

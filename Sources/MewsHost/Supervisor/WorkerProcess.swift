@@ -22,21 +22,21 @@ struct WorkerProcess {
   }
 
   /// Starts this program anew as a worker that inherits the sockets.
-  static func start(_ options: RunOptions, _ sockets: [ListeningSocket]) throws(SystemError) -> WorkerProcess {
+  static func start(_ options: RunOptions, _ listeners: [ListeningSet]) throws(SystemError) -> WorkerProcess {
     let (mine, theirs) = try ControlChannel.pair()
     defer { theirs.close() }
     var worker = WorkerOptions()
-    worker.listeners = try sockets.map { socket throws(SystemError) in
-      let address = try SocketAddress.bound(socket.descriptor)
+    worker.listeners = try listeners.map { listener throws(SystemError) in
+      let address = try listener.boundAddress()
       return InheritedListener(
-        descriptor: socket.descriptor, url: ListenURL(host: .address(address), port: address.port))
+        descriptors: listener.descriptors, url: ListenURL(host: .address(address), port: address.port))
     }
     worker.controlDescriptor = theirs.descriptor
     let arguments = ["mews"] + MewsCommand.worker(options, worker).arguments
     var texts: [UnsafeMutablePointer<CChar>?] = arguments.map { strdup($0) }
     texts.append(nil)
     defer { for text in texts { free(text) } }
-    let descriptors = sockets.map(\.descriptor) + [theirs.descriptor]
+    let descriptors = listeners.flatMap(\.descriptors) + [theirs.descriptor]
     let process = shim_spawn_self(texts, descriptors, Int32(descriptors.count))
     guard process > 0 else {
       mine.close()

@@ -14,7 +14,7 @@ struct SocketConnection {
   /// Its place among what is to be read on in the next pass.
   var readNode: PassNode
   var releaseNode: PassNode
-  /// Ends the wait for the peer's close.
+  /// Ends the wait for the peer's close, and the one for its first request.
   var lingerTimer: Timer
   var connection: Connection
   var lingeredBytes = 0
@@ -22,6 +22,8 @@ struct SocketConnection {
   var isReadPaused = false
   var isWriteBlocked = false
   var isLingering = false
+  /// The peer has sent something.
+  var hasReceived = false
   var isClosed = false
   /// A handler runs, so the memory stays although the socket is closed.
   var isHeldByHandler = false
@@ -30,6 +32,8 @@ struct SocketConnection {
   static let lingerMilliseconds: UInt64 = 2_000
   /// The same while the server stops, which should not wait for peers that keep their end open.
   static let drainLingerMilliseconds: UInt64 = 250
+  /// How long a connection that was taken just before the server stopped has to send its first request.
+  static let firstRequestMilliseconds: UInt64 = 250
   static let lingerBytes = 4 << 20
 
   init(descriptor: Int32, context: IOContextPointer) {
@@ -53,7 +57,8 @@ extension SocketConnection {
     let socket = SocketConnectionPointer.allocate(capacity: 1)
     socket.initialize(to: SocketConnection(descriptor: descriptor, context: context))
     IOContext.add(connection(socket), to: context)
-    if context.pointee.thread.add(source(socket)) != 0 { close(socket) }
+    if context.pointee.thread.add(source(socket)) != 0 { return close(socket) }
+    if context.pointee.isDraining { awaitFirstRequest(socket) }
   }
 
   /// Closes the socket, now. The memory goes at the end of the pass, or when the handler that still runs has returned.
@@ -77,11 +82,20 @@ extension SocketConnection {
     IOContext.remove(connection(socket), from: context)
   }
 
-  /// A request that the kernel has already is still answered; without one the connection ends.
+  /// A request that the kernel has already is still answered; without one the connection ends. Only one that has never
+  /// brought a request gets a moment for it: its client could not know.
   private static func drain(_ socket: SocketConnectionPointer) {
     guard !socket.pointee.isClosed, socket.pointee.connection.isIdle else { return }
     read(socket)
-    if !socket.pointee.isClosed && socket.pointee.connection.isIdle { close(socket) }
+    guard !socket.pointee.isClosed, socket.pointee.connection.isIdle else { return }
+    if socket.pointee.hasReceived { close(socket) } else { awaitFirstRequest(socket) }
+  }
+
+  /// Closes the connection when its first request has not begun to come after a moment.
+  private static func awaitFirstRequest(_ socket: SocketConnectionPointer) {
+    let thread = socket.pointee.connection.context.pointee.thread
+    socket.pointee.lingerTimer.context = UnsafeMutableRawPointer(socket)
+    thread.start(lingerTimerOf(socket), deadline: thread.now + firstRequestMilliseconds)
   }
 
   /// Frees the memory, unless it is still queued to be read in the next pass: then after that.
@@ -105,7 +119,8 @@ extension SocketConnection {
 
   private static func lingeringIsOver(_ timer: TimerPointer) {
     guard let socket = timer.pointee.context?.assumingMemoryBound(to: SocketConnection.self) else { return }
-    close(socket)
+    // The first request may have come at last: then its response ends the connection.
+    if socket.pointee.isLingering || socket.pointee.connection.isIdle { close(socket) }
   }
 }
 
@@ -151,6 +166,7 @@ extension SocketConnection {
         connection.pointee.input.cancelReservation(to: context.pointee.cache)
         return _unsafePerformance { readEnded(socket, Int32(truncatingIfNeeded: count)) }
       }
+      socket.pointee.hasReceived = true
       connection.pointee.input.advance(count)
       _ = connection.pointee.input.flush()
       Connection.receive(connection)

@@ -26,11 +26,12 @@ extension Exchange {
   }
 
   /// Gives back what a request left behind, on the exchange's I/O thread.
+  ///
+  /// - Parameter resources: those of that thread.
   @_noLocks
-  static func reset(_ exchange: ExchangePointer) {
-    guard let context = exchange.pointee.context else { return }
-    let cache = context.pointee.cache
-    exchange.pointee.resources = context.pointee.resources
+  static func reset(_ exchange: ExchangePointer, _ resources: ThreadResourcesPointer) {
+    let cache = resources.pointee.cache
+    exchange.pointee.resources = resources
     exchange.pointee.arena.reset(to: cache)
     exchange.pointee.fields.reset()
     if let pinned = exchange.pointee.pinned {

@@ -62,6 +62,14 @@ extension Exchange {
     }
   }
 
+  /// `deliver` for a thread that may not be the server's, and that the server does not wait for when it ends.
+  static func deliverFromOutside(_ exchange: ExchangePointer) {
+    guard let life = exchange.pointee.context?.pointee.life else { return deliver(exchange) }
+    ServerLife.enter(life)
+    deliver(exchange)
+    ServerLife.leave(life)
+  }
+
   /// Runs the handler that continues an exchange, on a worker.
   private static func continueOnWorker(_ exchange: ExchangePointer) {
     guard let context = exchange.pointee.context, let completion = exchange.pointee.completion else { return }

@@ -37,7 +37,7 @@ public struct ExchangeToken {
       let stranded = released | ExchangeControl.claimedBit | ExchangeControl.readyBit
       if shim_compare_exchange(word, &control, isStranded ? stranded : released) {
         if holds & ~parkedBit == 1 { ExchangeDirectory.sendHome(exchange, generation: generation) }
-        if isStranded { Exchange.deliver(exchange) }
+        if isStranded { Exchange.deliverFromOutside(exchange) }
         return mews_result(MEWS_OK)
       }
     }
@@ -68,7 +68,9 @@ public struct ExchangeToken {
     }
     // The claim holds the exchange from here on, in the place of the token.
     exchange.pointee.completion = completion
-    if shim_fetch_or(word, ExchangeControl.readyBit) & ExchangeControl.parkedBit != 0 { Exchange.deliver(exchange) }
+    if shim_fetch_or(word, ExchangeControl.readyBit) & ExchangeControl.parkedBit != 0 {
+      Exchange.deliverFromOutside(exchange)
+    }
     return mews_result(MEWS_OK)
   }
 }

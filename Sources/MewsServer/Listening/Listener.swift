@@ -5,8 +5,8 @@ import MewsCore
 
 /// Takes connections from a listening socket for one I/O thread.
 ///
-/// Every I/O thread watches every listening socket; the kernel wakes one of them for a connection. What does not fit
-/// into one thread's share of a pass stays in the kernel's queue for whoever comes first.
+/// Several threads may watch one socket; the kernel then wakes one of them for a connection. What does not fit into one
+/// thread's share of a pass stays in the kernel's queue for whoever comes first.
 struct Listener {
   /// First, because the I/O thread knows the listener by it.
   var source: EventSource
@@ -16,9 +16,15 @@ struct Listener {
   var pauseTimer: Timer
   var context: IOContextPointer
   var isPaused = false
+  /// When the log was last told of a pause, on the I/O thread's clock.
+  var reportTime: UInt64?
 
   /// How long to wait for a descriptor before trying again: an edge or a level would only spin meanwhile.
   static let pauseMilliseconds: UInt64 = 100
+  /// At most so often does the log hear of pauses.
+  static let reportMilliseconds: UInt64 = 1_000
+  /// How long a server that stops goes on taking connections whose handshake has begun.
+  static let handshakeMilliseconds: UInt64 = 5
 
   init(descriptor: Int32, context: IOContextPointer) {
     source = EventSource(descriptor: descriptor, onEvents: { source, _ in Listener.accept(Listener.whole(source)) })
@@ -31,29 +37,45 @@ struct Listener {
 typealias ListenerPointer = UnsafeMutablePointer<Listener>
 
 extension Listener {
-  /// Begins to take connections. On the I/O thread. Returns 0 or an errno.
-  static func open(_ listener: ListenerPointer) -> Int32 {
+  /// Begins to take connections. On the I/O thread.
+  static func open(_ listener: ListenerPointer) {
     listener.pointee.pauseTimer.context = UnsafeMutableRawPointer(listener)
-    return listener.pointee.context.pointee.thread.addListener(source(listener))
+    let error = listener.pointee.context.pointee.thread.addListener(source(listener))
+    guard error != 0 else { return }
+    let failure = SystemError(call: "epoll_ctl", code: error)
+    log(listener, MEWS_LEVEL_ERROR, "\(failure): an I/O thread cannot take connections")
   }
 
-  /// Takes no more. The socket stays open: other threads, and the supervisor, have it, too.
+  /// Has the kernel ignore further connections: see `ListeningSet.admitNoMore`.
+  static func admitNoMore(_ listener: ListenerPointer) {
+    _ = shim_listener_admit_no_more(listener.pointee.source.descriptor)
+  }
+
+  /// Takes what is queued, and then no more. The socket stays open: other threads, and the supervisor, have it, too.
   static func close(_ listener: ListenerPointer) {
     let thread = listener.pointee.context.pointee.thread
     withUnsafeMutablePointer(to: &listener.pointee.pauseTimer) { _ = thread.cancel($0) }
+    while take(listener) == 0 {}
     _ = thread.remove(source(listener))
+  }
+
+  /// Takes a connection. Returns 0 or the errno.
+  private static func take(_ listener: ListenerPointer) -> Int32 {
+    let descriptor = shim_accept(listener.pointee.source.descriptor)
+    guard descriptor >= 0 else { return -descriptor }
+    SocketConnection.open(descriptor, listener.pointee.context)
+    return 0
   }
 
   private static func accept(_ listener: ListenerPointer) {
     let context = listener.pointee.context
     guard listener.pointee.source.descriptor >= 0, !listener.pointee.isPaused else { return }
     for _ in 0..<context.pointee.limits.acceptsPerPass {
-      let descriptor = shim_accept(listener.pointee.source.descriptor)
-      guard descriptor >= 0 else {
-        if descriptor != -EAGAIN { pause(listener, -descriptor) }
-        return
+      switch take(listener) {
+      case 0: continue
+      case EAGAIN: return
+      case let error: return pause(listener, error)
       }
-      SocketConnection.open(descriptor, context)
     }
     context.pointee.thread.runInNextPass(
       (UnsafeMutableRawPointer(listener) + MemoryLayout<EventSource>.stride).assumingMemoryBound(to: PassNode.self))
@@ -61,21 +83,24 @@ extension Listener {
 
   /// Descriptors or memory have run out. Connections wait in the kernel's queue until there are some again.
   private static func pause(_ listener: ListenerPointer, _ error: Int32) {
-    let context = listener.pointee.context
+    let thread = listener.pointee.context.pointee.thread
     listener.pointee.isPaused = true
     withUnsafeMutablePointer(to: &listener.pointee.pauseTimer) { timer in
-      context.pointee.thread.start(timer, deadline: context.pointee.thread.now + pauseMilliseconds)
+      thread.start(timer, deadline: thread.now + pauseMilliseconds)
     }
-    context.pointee.log._withUnsafeGuaranteedRef {
-      $0.write(
-        Int(MEWS_LEVEL_WARNING), "\(SystemError(call: "accept", code: error)); taking no connections for a moment")
-    }
+    if let reportTime = listener.pointee.reportTime, thread.now < reportTime + reportMilliseconds { return }
+    listener.pointee.reportTime = thread.now
+    log(listener, MEWS_LEVEL_WARNING, "\(SystemError(call: "accept", code: error)); taking no connections for a moment")
   }
 
   private static func resume(_ timer: TimerPointer) {
     guard let listener = timer.pointee.context?.assumingMemoryBound(to: Listener.self) else { return }
     listener.pointee.isPaused = false
     accept(listener)
+  }
+
+  private static func log(_ listener: ListenerPointer, _ level: Int, _ text: String) {
+    listener.pointee.context.pointee.log._withUnsafeGuaranteedRef { $0.write(level, text) }
   }
 
   private static func source(_ listener: ListenerPointer) -> EventSourcePointer {

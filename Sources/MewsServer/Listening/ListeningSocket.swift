@@ -17,13 +17,16 @@ public struct ListeningSocket: Sendable {
 
   /// Binds an address and listens on it.
   ///
-  /// - Parameter address: a socket address that is ready for bind(2).
+  /// - Parameters:
+  ///   - address: a socket address that is ready for bind(2).
+  ///   - isShared: whether it may be an address of other sockets of this user that are shared, too.
   /// - Throws: `SystemError` with the call that failed.
-  public static func bind(_ address: SocketAddress) throws(SystemError) -> ListeningSocket {
+  public static func bind(_ address: SocketAddress, isShared: Bool = false) throws(SystemError) -> ListeningSocket {
     let descriptor = socket(address.family, Int32(SOCK_STREAM.rawValue) | O_CLOEXEC | O_NONBLOCK, 0)
     guard descriptor >= 0 else { throw SystemError(call: "socket", code: errno) }
     do throws(SystemError) {
       try set(descriptor, SOL_SOCKET, SO_REUSEADDR)
+      if isShared { try set(descriptor, SOL_SOCKET, SO_REUSEPORT) }
       // "*" binds both families with two sockets, so the IPv6 one must keep to its own.
       if address.family == AF_INET6 { try set(descriptor, Int32(IPPROTO_IPV6), IPV6_V6ONLY) }
       let result = address.withSocketAddress { Glibc.bind(descriptor, $0, $1) }
@@ -35,6 +38,9 @@ public struct ListeningSocket: Sendable {
       throw error
     }
   }
+
+  /// Lets other sockets of this user that are shared bind the same address.
+  func allowSharing() throws(SystemError) { try Self.set(descriptor, SOL_SOCKET, SO_REUSEPORT) }
 
   private static func set(_ descriptor: Int32, _ level: Int32, _ option: Int32) throws(SystemError) {
     var one: Int32 = 1

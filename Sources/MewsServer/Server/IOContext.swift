@@ -47,6 +47,12 @@ public struct IOContext {
   /// Posted once each, to begin to drain and to cut off what is left.
   var drainPacket: Packet
   var abortPacket: Packet
+  /// Ends the time in which connections still come in while the server drains.
+  var lastConnectionsTimer: Timer
+  /// Whether listening sockets are watched.
+  var isListening: Bool
+  /// See `ServerOptions`.
+  var isLastOnAddresses: Bool
   /// Hands the packets of a pass to the port when the pass ends.
   var portNode: PortNode
 
@@ -75,6 +81,14 @@ public struct IOContext {
     belongings = Unmanaged.passRetained(IOContextBelongings())
     drainPacket = Packet()
     abortPacket = Packet()
+    lastConnectionsTimer = Timer(
+      action: { timer in
+        if let context = timer.pointee.context?.assumingMemoryBound(to: IOContext.self) {
+          IOContext.endListening(context)
+        }
+      }, context: nil)
+    isListening = false
+    isLastOnAddresses = true
     portNode = PortNode()
   }
 
@@ -90,8 +104,9 @@ public struct IOContext {
   public mutating func destroy() {
     let chunks = belongings.takeUnretainedValue().chunks
     for chunk in chunks {
-      for index in 0..<ExchangeDirectory.chunkCount { Exchange.reset(chunk + index) }
+      // First, so that no token that is released meanwhile sends an exchange home while it is reset.
       ExchangeDirectory.disown(chunk)
+      for index in 0..<ExchangeDirectory.chunkCount { Exchange.reset(chunk + index, resources) }
     }
     // Tokens that were released late have sent exchanges to the thread: they leave its mailbox before another server
     // can get them.
@@ -167,7 +182,7 @@ extension IOContext {
   /// Gives the memory behind an exchange back and the slot to the next request.
   @_noLocks
   private static func reuse(_ exchange: ExchangePointer, _ context: IOContextPointer) {
-    Exchange.reset(exchange)
+    Exchange.reset(exchange, context.pointee.resources)
     exchange.pointee.next = context.pointee.freeExchanges
     context.pointee.freeExchanges = exchange
   }
@@ -222,19 +237,43 @@ extension IOContext {
     if context.pointee.isDraining { checkDrained(context) }
   }
 
-  /// Starts to drain: takes no more connections, closes the idle ones, and the others after their response. The thread
-  /// ends with the last of them.
+  /// Begins to listen. On the I/O thread, before its first pass.
+  static func listen(_ context: IOContextPointer) {
+    let listeners = context.pointee.belongings.takeUnretainedValue().listeners
+    context.pointee.isListening = !listeners.isEmpty
+    for listener in listeners { Listener.open(listener) }
+  }
+
+  /// Starts to drain: takes no more connections but those that are on their way, closes the idle ones, and the others
+  /// after their response. The thread ends with the last of them.
   static func drain(_ context: IOContextPointer) {
-    for listener in context.pointee.belongings.takeUnretainedValue().listeners { Listener.close(listener) }
-    if let life = context.pointee.life { ServerLife.threadDidCloseListeners(life) }
     shim_store_relaxed(context.pointee.draining, 1)
+    if context.pointee.isLastOnAddresses {
+      for listener in context.pointee.belongings.takeUnretainedValue().listeners { Listener.admitNoMore(listener) }
+    }
     forEachConnection(context) { Connection.drain($0) }
+    guard context.pointee.isListening else { return checkDrained(context) }
+    withUnsafeMutablePointer(to: &context.pointee.lastConnectionsTimer) { timer in
+      timer.pointee.context = UnsafeMutableRawPointer(context)
+      context.pointee.thread.start(timer, deadline: context.pointee.thread.now + Listener.handshakeMilliseconds)
+    }
+  }
+
+  /// Takes what the kernel has queued, and nothing more.
+  private static func endListening(_ context: IOContextPointer) {
+    for listener in context.pointee.belongings.takeUnretainedValue().listeners { Listener.close(listener) }
+    context.pointee.isListening = false
+    if let life = context.pointee.life { ServerLife.threadDidCloseListeners(life) }
     checkDrained(context)
   }
 
   /// Closes every connection, whatever it is doing. Those that are closed already are only here for a handler that
   /// runs; aborted a second time, they would go from under it.
   static func abortAll(_ context: IOContextPointer) {
+    if context.pointee.isListening {
+      withUnsafeMutablePointer(to: &context.pointee.lastConnectionsTimer) { _ = context.pointee.thread.cancel($0) }
+      endListening(context)
+    }
     forEachConnection(context) { if $0.pointee.phase != .closed { $0.pointee.transport.abort($0) } }
   }
 
@@ -247,7 +286,8 @@ extension IOContext {
   }
 
   static func checkDrained(_ context: IOContextPointer) {
-    guard context.pointee.isDraining, context.pointee.connectionCount == 0, context.pointee.exchangeCount == 0
+    guard context.pointee.isDraining, !context.pointee.isListening, context.pointee.connectionCount == 0,
+      context.pointee.exchangeCount == 0
     else { return }
     context.pointee.thread.stop()
   }

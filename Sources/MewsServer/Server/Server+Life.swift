@@ -14,7 +14,8 @@ extension Server {
   public func wait() -> Bool {
     guard !isJoined else { return true }
     Self.awaitReadable([life.stopping, life.ended], milliseconds: -1)
-    let limit = Int32(clamping: options.drainTimeoutMilliseconds)
+    // What the listeners take to come to their end is no request's fault.
+    let limit = Int32(clamping: UInt64(options.drainTimeoutMilliseconds) + Listener.handshakeMilliseconds)
     var isClean = Self.awaitReadable([life.ended], milliseconds: limit)
     if !isClean {
       life.abort()
@@ -32,6 +33,8 @@ extension Server {
 
   /// Frees everything, after `wait` has returned true, or before the start.
   public func destroy() {
+    life.awaitVisitors()
+    var left = ServerRemains(contexts)
     for context in contexts {
       context.pointee.destroy()
       ThreadResources.destroy(context.pointee.resources)
@@ -41,13 +44,16 @@ extension Server {
     contexts = []
     for listener in listeners { listener.deallocate() }
     listeners = []
-    if !isStarted { for socket in sockets { close(socket.descriptor) } }
+    if !isStarted { for listeningSet in listeningSets { listeningSet.close() } }
     workers?.destroy()
     port.destroy()
     let misuses = pool.misuseCount
     if misuses > 0 { log.write(Int(MEWS_LEVEL_ERROR), "memory blocks were used after their return: \(misuses) times") }
-    let leaked = pool.destroy()
-    if leaked > 0 { log.write(Int(MEWS_LEVEL_ERROR), "\(leaked) blocks of memory were never given back") }
+    left.blocks = pool.destroy()
+    if left.blocks > 0 {
+      log.write(Int(MEWS_LEVEL_ERROR), "\(left.blocks) blocks of memory were never given back")
+    }
+    log.write(Int(MEWS_LEVEL_DEBUG), left.description)
     life.destroy()
   }
 
@@ -87,15 +93,7 @@ extension Server {
   static func ioThreadDidStart(_ argument: UnsafeMutableRawPointer?) {
     guard let context = argument?.assumingMemoryBound(to: IOContext.self) else { return }
     ThreadContext.current?.pointee.cache = UnsafeMutableRawPointer(context.pointee.resources)
-    for listener in context.pointee.belongings.takeUnretainedValue().listeners {
-      let error = Listener.open(listener)
-      guard error != 0 else { continue }
-      context.pointee.log._withUnsafeGuaranteedRef {
-        $0.write(
-          Int(MEWS_LEVEL_ERROR), "\(SystemError(call: "epoll_ctl", code: error)): an I/O thread cannot take connections"
-        )
-      }
-    }
+    IOContext.listen(context)
   }
 
   static func ioThreadWillExit(_ argument: UnsafeMutableRawPointer?) {

@@ -10,6 +10,11 @@ public struct ServerOptions: Sendable {
   public var workers = 0
   /// How many worker threads there may be, those included whose handlers sleep.
   public var workersMaximum = 0
+  /// How many sockets listen on an address.
+  public var listenSockets = ListenSocketPolicy.automatic
+  /// Whether nobody listens on the server's addresses after it. False where another process keeps the sockets open for
+  /// a successor.
+  public var isLastOnAddresses = true
   public var drainTimeoutMilliseconds: UInt32 = 30_000
   public var forcesWorkers = false
   public var limits = ServerLimits()
@@ -22,6 +27,8 @@ public struct ServerOptions: Sendable {
   public var effectiveWorkers: Int { workers > 0 ? workers : ProcessorCount.available }
   var workerLimits: WorkerLimits { WorkerLimits(concurrency: effectiveWorkers, maximum: workersMaximum) }
   public var effectiveWorkersMaximum: Int { workerLimits.maximum }
+  /// The number of sockets that listen on an address.
+  public var listenSocketCount: Int { listenSockets.socketCount(ioThreads: effectiveIOThreads) }
 }
 
 /// The server: I/O threads with their connections, workers on a completion port, and the memory under them.
@@ -33,7 +40,7 @@ public final class Server: @unchecked Sendable {
   public let log: ServerLog
   public let port: CompletionPort
   public let pool: BlockPool
-  public private(set) var sockets: [ListeningSocket] = []
+  public private(set) var listeningSets: [ListeningSet] = []
   let life: ServerLife
   let workGate = Gate()
   var contexts: [IOContextPointer] = []
@@ -45,12 +52,22 @@ public final class Server: @unchecked Sendable {
   public init(options: ServerOptions, log: ServerLog) throws(SystemError) {
     self.options = options
     self.log = log
-    guard let port = CompletionPort.create(concurrency: options.effectiveWorkers),
-      let pool = BlockPool.create(limit: options.limits.poolBytes, debug: .fromEnvironment)
-    else { throw SystemError(call: "malloc", code: ENOMEM) }
+    guard let port = CompletionPort.create(concurrency: options.effectiveWorkers) else {
+      throw SystemError(call: "malloc", code: ENOMEM)
+    }
+    guard let pool = BlockPool.create(limit: options.limits.poolBytes, debug: .fromEnvironment) else {
+      port.destroy()
+      throw SystemError(call: "malloc", code: ENOMEM)
+    }
     self.port = port
     self.pool = pool
-    life = try ServerLife()
+    do throws(SystemError) {
+      life = try ServerLife()
+    } catch {
+      port.destroy()
+      pool.destroy()
+      throw error
+    }
   }
 
   /// The thread that timers of the layers above go to; nil before the start.
@@ -59,8 +76,8 @@ public final class Server: @unchecked Sendable {
   /// How many threads may run handlers, if as many are needed.
   public var threadCount: Int { options.effectiveIOThreads + options.effectiveWorkersMaximum }
 
-  /// Adds a socket that listens already. Before the start. The server owns it from now on.
-  public func add(_ socket: ListeningSocket) { sockets.append(socket) }
+  /// Adds sockets that listen already. Before the start. The server owns them from now on.
+  public func add(_ listeningSet: ListeningSet) { listeningSets.append(listeningSet) }
 
   /// A descriptor that becomes readable when the last I/O thread has ended.
   public var endedDescriptor: Int32 { life.ended }
@@ -70,7 +87,7 @@ public final class Server: @unchecked Sendable {
     var running = 0
     do throws(SystemError) {
       for index in 0..<options.effectiveIOThreads { contexts.append(try makeContext(index, application)) }
-      life.adopt(contexts, sockets.map(\.descriptor))
+      life.adopt(contexts, listeningSets.flatMap(\.descriptors))
       isStarted = true
       try startWorkers()
       for context in contexts {
@@ -151,12 +168,15 @@ public final class Server: @unchecked Sendable {
         resources: resources, thread: thread, port: port, application: application, limits: options.limits, log: log,
         forcesWorkers: options.forcesWorkers))
     context.pointee.life = life.state
+    context.pointee.isLastOnAddresses = options.isLastOnAddresses
     IOContext.prepare(context)
-    for socket in sockets {
-      let listener = ListenerPointer.allocate(capacity: 1)
-      listener.initialize(to: Listener(descriptor: socket.descriptor, context: context))
-      listeners.append(listener)
-      context.pointee.belongings._withUnsafeGuaranteedRef { $0.listeners.append(listener) }
+    for listeningSet in listeningSets {
+      for descriptor in listeningSet.descriptors(forThread: index, of: options.effectiveIOThreads) {
+        let listener = ListenerPointer.allocate(capacity: 1)
+        listener.initialize(to: Listener(descriptor: descriptor, context: context))
+        listeners.append(listener)
+        context.pointee.belongings._withUnsafeGuaranteedRef { $0.listeners.append(listener) }
+      }
     }
     return context
   }

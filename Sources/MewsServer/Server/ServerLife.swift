@@ -28,6 +28,8 @@ struct ServerLife {
     fileprivate let running = Atomic<Int>(0)
     /// I/O threads that have let go of the listening sockets.
     fileprivate let doneListening = Atomic<Int>(0)
+    /// Threads of the program that are about to wake one of the server's: `enter`.
+    fileprivate let visitors = Atomic<Int>(0)
     /// Written before the phase says that they are known.
     fileprivate var members: UnsafeMutablePointer<Member>?
     fileprivate var memberCount = 0
@@ -115,9 +117,27 @@ struct ServerLife {
     }
   }
 
+  /// Says that a thread which does not belong to the server is about to post to one that does. What it posts may be all
+  /// that the server waits for to end, and its threads may be freed before the post, which still has to wake one of
+  /// them, has returned: so `awaitVisitors` comes before that. `leave` has to follow, soon.
+  static func enter(_ state: UnsafeMutablePointer<State>) {
+    state.pointee.visitors.wrappingAdd(1, ordering: .relaxed)
+  }
+
+  static func leave(_ state: UnsafeMutablePointer<State>) {
+    state.pointee.visitors.wrappingSubtract(1, ordering: .releasing)
+  }
+
+  /// Waits for those who entered before the server's threads had ended. A matter of a few instructions.
+  func awaitVisitors() {
+    while state.pointee.visitors.load(ordering: .acquiring) != 0 { sched_yield() }
+  }
+
   /// Asks every I/O thread to drain; before the start, as soon as there are some. The first call counts. Any thread,
   /// and a signal handler: it only exchanges words, pushes packets that are there already, and writes to descriptors.
   func requestStop() {
+    Self.enter(state)
+    defer { Self.leave(state) }
     let before = state.pointee.phase.exchange(Phase.stopping, ordering: .acquiringAndReleasing)
     guard before != Phase.stopping else { return }
     shim_eventfd_signal(state.pointee.stopping)

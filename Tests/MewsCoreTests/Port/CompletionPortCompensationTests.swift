@@ -86,6 +86,59 @@ struct CompletionPortCompensationTests {
     }
   }
 
+  @Test("A slot of another port is neither taken from a thread nor given to it")
+  func otherPort() {
+    withPort(concurrency: 1) { port in
+      withPort(concurrency: 1) { other in
+        withThreads(1) { threads in
+          let thread = activeThread(threads[0], port, key: 1)
+          _ = activeThread(threads[0], other, key: 2)
+          port.post(key: 3)
+          #expect(!port.isCounted(thread) && other.isCounted(thread))
+          #expect(!port.releaseSlot(of: thread) { true })
+          #expect(!port.reclaimSlot(of: thread) { true })
+          #expect((port.activeCount, other.activeCount) == (0, 1))
+          threads[0].perform { other.blockingBegin() }
+          #expect(!port.reclaimSlot(of: thread) { true })
+          #expect((port.activeCount, other.activeCount) == (0, 0))
+        }
+      }
+    }
+  }
+
+  @Test("A thread that is given a slot within a blocking scope does not have a second one at its end")
+  func reclaimWithinScope() {
+    withPort(concurrency: 1) { port in
+      withThreads(1) { threads in
+        let thread = activeThread(threads[0], port, key: 1)
+        threads[0].perform { port.blockingBegin() }
+        #expect(port.reclaimSlot(of: thread) { true })
+        threads[0].perform { port.blockingEnd() }
+        #expect(port.activeCount == 1)
+        #expect(threads[0].get(port, timeoutNanoseconds: 0) == .timedOut)
+        #expect(port.activeCount == 0)
+      }
+    }
+  }
+
+  @Test("Taking many packets uncovers one that needs no slot: a waiter has it at once")
+  func uncovered() {
+    withPort(concurrency: 1) { port in
+      withThreads(2) { threads in
+        let packets = PacketPointer.allocate(capacity: 3)
+        defer { packets.deallocate() }
+        for (index, isUncounted) in [false, false, true].enumerated() {
+          (packets + index).initialize(to: Packet(key: UInt(index), isUncounted: isUncounted))
+        }
+        _ = activeThread(threads[0], port, key: 9)
+        let waiter = threads[1].park(port)
+        for index in 0..<3 { port.post(packets + index) }
+        #expect(threads[0].perform { port.takesMany(2) } == [0, 1])
+        #expect(waiter.value == .packet(key: 2))
+      }
+    }
+  }
+
   @Test("Uncounted packets are handed out however many threads are active, in their turn")
   func uncounted() {
     withPort(concurrency: 1) { port in
@@ -167,4 +220,16 @@ private struct SendablePointer<Pointee: ~Copyable>: @unchecked Sendable {
   let pointer: UnsafeMutablePointer<Pointee>
 
   init(_ pointer: UnsafeMutablePointer<Pointee>) { self.pointer = pointer }
+}
+
+extension CompletionPort {
+  /// The keys of so many packets at most, which are there.
+  fileprivate func takesMany(_ count: Int) -> [UInt] {
+    withUnsafeTemporaryAllocation(of: PacketPointer.self, capacity: count) { packets in
+      guard let base = packets.baseAddress,
+        case .packets(let taken) = getMany(into: base, count: count, timeoutNanoseconds: 0)
+      else { return [] }
+      return (0..<taken).map { base[$0].pointee.key }
+    }
+  }
 }

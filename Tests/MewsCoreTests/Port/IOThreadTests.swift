@@ -1,3 +1,4 @@
+import CMewsShims
 import Foundation
 import Testing
 
@@ -137,6 +138,35 @@ struct IOThreadTests {
     }
     bench.perform {}
     #expect(order.withLock { $0 } == Array(0..<1_000))
+  }
+
+  @Test("Who posts to a thread that is awake makes no system call")
+  func postsToAwakeThread() throws {
+    let bench = try ThreadBench()
+    // Nobody reads the descriptor otherwise, so the kernel counts the calls.
+    let descriptor = bench.thread.state.pointee.wake.descriptor
+    func takeWakeCalls() -> UInt64 {
+      var count: UInt64 = 0
+      return read(descriptor, &count, 8) == 8 ? count : 0
+    }
+    #expect(
+      eventually {
+        bench.perform {}
+        return takeWakeCalls() > 0
+      })
+    let isAwake = Pending<Bool>()
+    let mayGoOn = DispatchSemaphore(value: 0)
+    let ran = Guarded(0)
+    bench.post {
+      isAwake.fulfil(true)
+      mayGoOn.wait()
+    }
+    #expect(isAwake.value)
+    _ = takeWakeCalls()
+    for _ in 0..<1_000 { bench.post { ran.withLock { $0 += 1 } } }
+    #expect(takeWakeCalls() == 0)
+    mayGoOn.signal()
+    #expect(eventually { ran.withLock { $0 } == 1_000 })
   }
 
   @Test("Packets that come when the thread has ended are returned")
@@ -290,6 +320,29 @@ struct IOThreadTests {
     #expect(order.withLock { $0 } == ["packet", "end", "end, from an end node", "deferred", "next pass"])
     bench.finish()
     nodes.deinitialize(count: 4)
+    nodes.deallocate()
+  }
+
+  @Test("What the last pass puts off to the next one still runs before the thread ends")
+  func lastPass() throws {
+    let bench = try ThreadBench()
+    let thread = bench.thread
+    let order = Guarded<[String]>([])
+    let nodes = UnsafeMutablePointer<Work<PassNode>>.allocate(capacity: 2)
+    nonisolated(unsafe) let node = nodes
+    nodes.initialize(
+      to: Work(node: PassNode(action: runNode)) {
+        order.withLock { $0.append("put off") }
+        thread.deferRelease(asNode(node + 1))
+      })
+    (nodes + 1).initialize(to: Work(node: PassNode(action: runNode)) { order.withLock { $0.append("deferred") } })
+    bench.perform {
+      thread.runInNextPass(asNode(node))
+      thread.stop()
+    }
+    bench.finish()
+    #expect(order.withLock { $0 } == ["put off", "deferred"])
+    nodes.deinitialize(count: 2)
     nodes.deallocate()
   }
 

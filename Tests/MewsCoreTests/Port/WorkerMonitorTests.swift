@@ -23,6 +23,54 @@ struct WorkerMonitorTests {
     }
   }
 
+  @Test(
+    "C6: a worker that blocks is noticed, whatever it blocks in, and another runs in its place", arguments: Block.all)
+  func blocked(block: Block) throws {
+    try withWorkers(concurrency: 1) { port, pool in
+      let obstacle = block.obstacle()
+      let sleeper = Job { obstacle.block() }
+      let next = Job()
+      sleeper.post(to: port)
+      #expect(eventually { sleeper.hasBegun })
+      next.post(to: port)
+      #expect(eventually { next.isDone })
+      #expect(!sleeper.isDone)
+      #expect(eventually { port.activeCount == 0 })
+      if block.isNoticedByMonitor { #expect(eventually { pool.statistics.released >= 1 }) }
+      obstacle.remove()
+      #expect(eventually { sleeper.isDone && port.waiterCount == 2 })
+      #expect(port.activeCount == 0)
+    }
+  }
+
+  @Test("C6: a worker with a packet of another port is none of the monitor's business, and no slot is taken for it")
+  func activeElsewhere() throws {
+    try withPort(concurrency: 1) { other in
+      try withWorkers(concurrency: 1) { port, pool in
+        let (gate, flag) = (Gate(), Flag())
+        other.post(key: 1)
+        let stranger = Job {
+          guard case .packet = other.get(timeoutNanoseconds: -1) else { return }
+          gate.pass()
+        }
+        let spinners = (0..<2).map { _ in Job { flag.spin() } }
+        stranger.post(to: port)
+        #expect(eventually { other.activeCount == 1 })
+        for job in spinners { job.post(to: port) }
+        #expect(eventually { spinners.contains(where: \.hasBegun) })
+        let looks = pool.statistics.looks
+        #expect(eventually { pool.statistics.looks >= looks + 50 })
+        let begun = spinners.count(where: \.hasBegun)
+        #expect(begun == 1, "one may run")
+        #expect((port.activeCount, other.activeCount) == (1, 1))
+        gate.open()
+        flag.set()
+        #expect(eventually { stranger.isDone && spinners.allSatisfy(\.isDone) })
+        #expect(eventually { port.waiterCount == 2 && other.activeCount == 0 })
+      }
+    }
+  }
+
   @Test("A worker that burns CPU keeps its slot, however often the monitor looks")
   func spinner() throws {
     try withWorkers(concurrency: 1) { port, pool in
@@ -149,6 +197,28 @@ struct WorkerMonitorTests {
       next.post(to: port)
       #expect(eventually { next.isDone })
       #expect(pool.statistics.threads == 4)
+    }
+  }
+
+  @Test("A burst of sleepers has its threads within a fraction of a second")
+  func growsQuickly() throws {
+    try withWorkers(concurrency: 2, limits: WorkerLimits(concurrency: 2)) { port, pool in
+      let gate = Gate()
+      let sleepers = (0..<100).map { _ in
+        Job {
+          port.blockingBegin()
+          gate.pass()
+          port.blockingEnd()
+        }
+      }
+      let begin = DispatchTime.now().uptimeNanoseconds
+      for job in sleepers { job.post(to: port) }
+      #expect(eventually { sleepers.allSatisfy(\.hasBegun) })
+      // 100 threads, one every 2 ms; a loaded machine may take its time, but not the 20 s of one every 200 ms.
+      #expect(DispatchTime.now().uptimeNanoseconds - begin < 8_000_000_000)
+      #expect(pool.statistics.threads >= 100)
+      gate.open()
+      #expect(eventually { sleepers.allSatisfy(\.isDone) })
     }
   }
 

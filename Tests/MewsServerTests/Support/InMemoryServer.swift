@@ -1,5 +1,6 @@
 import CMews
 import CMewsShims
+import Glibc
 import Testing
 
 @testable import MewsCore
@@ -24,6 +25,8 @@ final class InMemoryServer {
   private let logLines = LogLines()
   private let routes = RouteList()
   private var clients: [InMemoryConnection] = []
+  private var listeners: [ListenerPointer] = []
+  private var listeningSets: [ListeningSet] = []
 
   init(limits: ServerLimits = ServerLimits(), forcesWorkers: Bool = false, debug: BlockPoolDebug = .poison) throws {
     pool = try #require(BlockPool.create(limit: limits.poolBytes, debug: debug))
@@ -75,6 +78,18 @@ final class InMemoryServer {
     let client = InMemoryConnection(to: self)
     clients.append(client)
     return client
+  }
+
+  /// Takes connections from listening sockets, which the server closes at its end.
+  func listen(on sockets: ListeningSet) {
+    for descriptor in sockets.descriptors {
+      let listener = ListenerPointer.allocate(capacity: 1)
+      listener.initialize(to: Listener(descriptor: descriptor, context: context))
+      listeners.append(listener)
+      context.pointee.belongings._withUnsafeGuaranteedRef { $0.listeners.append(listener) }
+    }
+    listeningSets.append(sockets)
+    onIOThread { IOContext.listen(context) }
   }
 
   /// Does something as the I/O thread.
@@ -136,6 +151,21 @@ final class InMemoryServer {
   /// Packets that wait for a worker.
   var queuedHandlers: Int { port.depth }
 
+  /// How many system calls were made to wake the I/O thread since this was last asked. Nobody else reads the
+  /// descriptor, so the kernel has counted.
+  func takeWakeCalls() -> UInt64 {
+    var count: UInt64 = 0
+    return read(thread.state.pointee.wake.descriptor, &count, 8) == 8 ? count : 0
+  }
+
+  /// Does something while the I/O thread sleeps, as far as those know who post to it.
+  func whileParked(_ body: () -> Void) {
+    let isParked = thread.state.pointee.mailbox.prepareToPark()
+    #expect(isParked, "packets wait for the I/O thread")
+    body()
+    thread.state.pointee.mailbox.unpark()
+  }
+
   // MARK: The end
 
   /// Has every client leave, ends the server, and checks that nothing was leaked: no exchange, no block, no misuse.
@@ -158,6 +188,8 @@ final class InMemoryServer {
     ThreadResources.destroy(workerResources)
     context.deinitialize(count: 1)
     context.deallocate()
+    for listener in listeners { listener.deallocate() }
+    for listeningSet in listeningSets { listeningSet.close() }
     workerContext.deallocate()
     port.destroy()
     clock.deallocate()

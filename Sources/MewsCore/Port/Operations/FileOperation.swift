@@ -45,7 +45,7 @@ extension OperationPort {
       if failure != 0 { error = failure == EAGAIN ? ENOMEM : failure }
     }
     if error != EAGAIN { return finish(slot, operation, error) }
-    operation.pointee.slot = UnsafeMutableRawPointer(slot)
+    Operation.setOwner(operation, UnsafeMutableRawPointer(slot))
     operation.pointee.packet.key = UInt(bitPattern: state)
     if kind == OperationKind.read {
       slot.pointee.entry.reads.append(operation)
@@ -79,7 +79,7 @@ enum FileOperation {
 
   /// Runs an operation on a file thread, and completes it.
   static func perform(_ operation: OperationPointer) {
-    guard let slot = operation.pointee.slot?.assumingMemoryBound(to: HandleSlot.self),
+    guard let slot = Operation.owner(operation)?.assumingMemoryBound(to: HandleSlot.self),
       let state = UnsafeMutablePointer<OperationPortState>(bitPattern: operation.pointee.packet.key)
     else { return }
     slot.pointee.lock.lock()
@@ -98,6 +98,7 @@ enum FileOperation {
       slot.pointee.entry.writes.remove(operation)
     }
     slot.pointee.entry.fileOperations -= 1
+    Operation.setOwner(operation, nil)
     let packet = Operation.settle(operation, status: status, key: slot.pointee.entry.key)
     let isClosed = OperationPort.closeDescriptor(slot)
     slot.pointee.lock.unlock()

@@ -27,8 +27,11 @@ struct FileThreads {
   static var threadLimit: Int { 4 }
   private static var stackSize: Int { 128 << 10 }
 
-  static func create() -> FileThreads? {
-    guard let queue = CompletionPort.create(concurrency: threadLimit) else { return nil }
+  /// - Parameter processors: how many CPUs this process may use.
+  static func create(processors: Int) -> FileThreads? {
+    guard let queue = CompletionPort.create(concurrency: threadLimit, driver: nil, processors: processors) else {
+      return nil
+    }
     guard let memory = malloc(MemoryLayout<State>.size) else {
       queue.destroy()
       return nil

@@ -11,6 +11,8 @@ struct HandleTable {
   private struct State: ~Copyable {
     var free: HandleSlotPointer?
     var chunkCount = 0
+    /// How many slots were ever in use: those that a shutdown has to look at.
+    var usedCount = 0
     let isShut = Atomic<Bool>(false)
     let lock: FutexLock
     let spins: Bool
@@ -61,6 +63,7 @@ struct HandleTable {
     }
     guard result == .done, let slot = state.pointee.free else { return nil }
     state.pointee.free = slot.pointee.entry.nextFree
+    state.pointee.usedCount = max(state.pointee.usedCount, slot.pointee.entry.index + 1)
     return slot
   }
 
@@ -76,12 +79,12 @@ struct HandleTable {
 
   /// Gives out no more slots.
   ///
-  /// - Returns: how many slots there are; nil the second time.
+  /// - Returns: the end of the slots that were ever in use; nil the second time.
   func shut() -> Int? {
     state.pointee.lock.lock()
     defer { state.pointee.lock.unlock() }
     guard !state.pointee.isShut.exchange(true, ordering: .acquiringAndReleasing) else { return nil }
-    return state.pointee.chunkCount * Self.slotsPerChunk
+    return state.pointee.usedCount
   }
 
   var isShut: Bool { state.pointee.isShut.load(ordering: .acquiring) }

@@ -92,6 +92,17 @@ extension shim_operation {
     shim_store_release(&operation.pointee.state, 0)
   }
 
+  /// Says what holds the operation while it is in flight, beyond its handle's lists.
+  @_noLocks
+  static func setOwner(_ operation: OperationPointer, _ owner: UnsafeMutableRawPointer?) {
+    shim_store_relaxed(&operation.pointee.owner, UInt64(UInt(bitPattern: owner)))
+  }
+
+  /// What holds the operation. May be asked of one that is in somebody else's hands.
+  static func owner(_ operation: OperationPointer) -> UnsafeMutableRawPointer? {
+    UnsafeMutableRawPointer(bitPattern: UInt(shim_load_relaxed(&operation.pointee.owner)))
+  }
+
   /// The descriptor that a finished accept took; -1 when there is none.
   public static func acceptedDescriptor(_ operation: OperationPointer) -> Int32 {
     operation.pointee.kind == OperationKind.accept ? operation.pointee.descriptor : -1
@@ -101,10 +112,6 @@ extension shim_operation {
   public static func sourceAddress(_ operation: OperationPointer) -> UnsafeRawPointer? {
     guard operation.pointee.kind == OperationKind.receiveFrom, operation.pointee.address_length > 0 else { return nil }
     return UnsafeRawPointer(shim_operation_address(operation))
-  }
-
-  static func isInFlight(_ operation: OperationPointer) -> Bool {
-    shim_load_acquire(&operation.pointee.state) == inFlight
   }
 
   /// Writes the outcome into the packet.

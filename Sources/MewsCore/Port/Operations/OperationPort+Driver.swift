@@ -28,6 +28,7 @@ extension OperationPortState {
     let timers = state.pointee.parts.timers
     // Before the look at the timers: either this thread sees a timer that is being started, or the one that starts it
     // sees that this thread waits.
+    Interleaving.reach(Interleaving.store)
     state.pointee.isWaiting.store(true, ordering: .sequentiallyConsistent)
     let timeout = timeoutMilliseconds(deadline, timerDeadline: timers.nextDeadline)
     let count = state.pointee.poll.wait(timeoutMilliseconds: timeout)
@@ -46,7 +47,7 @@ extension OperationPortState {
   private static func timeoutMilliseconds(_ deadline: Int64, timerDeadline: UInt64) -> Int32 {
     guard deadline != 0 else { return 0 }
     guard deadline > 0 || timerDeadline != UInt64.max else { return -1 }
-    let now = shim_monotonic_nanoseconds()
+    let now = MonotonicClock.nanoseconds()
     var nanoseconds = deadline > 0 ? deadline &- now : Int64.max
     if timerDeadline != UInt64.max {
       let (timer, overflows) = Int64(truncatingIfNeeded: timerDeadline).multipliedReportingOverflow(by: 1_000_000)

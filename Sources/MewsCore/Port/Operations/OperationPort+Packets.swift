@@ -83,7 +83,10 @@ extension CompletionPort {
       taken &+= 1
     }
     state.pointee.queue.takenSinceLook &+= taken
+    // What was behind these may need no slot.
+    let claimed = state.pointee.queue.claimWaiters()
     PortState.unlock(state)
+    wake(claimed)
     return taken
   }
 

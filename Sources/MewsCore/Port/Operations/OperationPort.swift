@@ -27,7 +27,10 @@ public struct OperationPort: @unchecked Sendable {
     defer { if !isComplete { interruption.destroy() } }
     let error = poll.add(interruption.descriptor, data: OperationPortState.interruptionData)
     guard error == 0 else { throw SystemError(call: "epoll_ctl", code: error) }
-    guard let parts = OperationPortState.Parts.create() else { throw SystemError(call: "malloc", code: ENOMEM) }
+    let processors = ProcessorCount.available
+    guard let parts = OperationPortState.Parts.create(processors: processors) else {
+      throw SystemError(call: "malloc", code: ENOMEM)
+    }
     defer { if !isComplete { parts.destroy() } }
     guard let memory = aligned_alloc(128, (MemoryLayout<OperationPortState>.size + 127) & ~127) else {
       throw SystemError(call: "aligned_alloc", code: ENOMEM)
@@ -38,7 +41,7 @@ public struct OperationPort: @unchecked Sendable {
         context: memory, wait: OperationPortState.wait, interrupt: OperationPortState.interrupt,
         release: OperationPortState.release),
       forkMark: parts.forkMark)
-    guard let port = CompletionPort.create(concurrency: concurrency, driver: driver) else {
+    guard let port = CompletionPort.create(concurrency: concurrency, driver: driver, processors: processors) else {
       free(memory)
       throw SystemError(call: "malloc", code: ENOMEM)
     }
@@ -69,7 +72,7 @@ public struct OperationPort: @unchecked Sendable {
   /// handle closed; and every packet that is left goes to the sink, once each. When it returns, nothing is in flight.
   /// The second call does nothing.
   ///
-  /// - Parameter sink: called on this thread.
+  /// - Parameter sink: called on this thread. It may call everything of the port; a `close` in it is done behind it.
   public func shutdown(_ sink: (PortPacket) -> Void) {
     guard !isInChild, let slots = state.pointee.parts.table.shut() else { return }
     port.abandon()
@@ -77,13 +80,21 @@ public struct OperationPort: @unchecked Sendable {
     state.pointee.parts.timers.shut(port: port)
     state.pointee.parts.files.finish()
     port.waitForLeader()
+    state.pointee.sinking = .callsSink
     while let packet = port.removeFirst() { sink(packet) }
+    let isToClose = state.pointee.sinking == .closesBehindSink
+    state.pointee.sinking = .over
+    if isToClose { close() }
   }
 
   /// The second phase: releases the port, after `shutdown` or in its stead. No other thread may call a function of the
   /// port from here on; threads that are associated with it may still be busy with packets.
   public func close() {
     guard !isInChild else { return }
+    guard state.pointee.sinking == .over else {
+      state.pointee.sinking = .closesBehindSink
+      return
+    }
     shutdown { _ in }
     state.pointee.closeDescriptors()
     port.destroy()
@@ -99,12 +110,12 @@ struct OperationPortState: ~Copyable {
     let timers: OperationTimers
     let files: FileThreads
 
-    static func create() -> Parts? {
-      let spins = ProcessorCount.available > 1
+    static func create(processors: Int) -> Parts? {
+      let spins = processors > 1
       guard let forkMark = shim_fork_mark_create() else { return nil }
       let table = HandleTable.create(spins: spins)
       let timers = OperationTimers.create(spins: spins)
-      let files = FileThreads.create()
+      let files = FileThreads.create(processors: processors)
       if let table, let timers, let files {
         return Parts(forkMark: forkMark, table: table, timers: timers, files: files)
       }
@@ -123,6 +134,17 @@ struct OperationPortState: ~Copyable {
     }
   }
 
+  /// How far a shutdown is with the packets that are left.
+  enum Sinking {
+    case over
+    case callsSink
+    /// The sink has asked for the port's close.
+    case closesBehindSink
+  }
+
+  /// Guarded by the port's lock. First, because the thread sanitizer takes the change of a field for a change at the
+  /// address of the whole, and every call reads `port`.
+  var pollable = PollableDescriptors()
   let port: CompletionPort
   let driver: PortDriver
   let poll: EventPoll
@@ -130,7 +152,8 @@ struct OperationPortState: ~Copyable {
   let parts: Parts
   /// Whether a thread waits in the driver, or is about to, with a timeout that a new timer may have to cut short.
   let isWaiting = Atomic<Bool>(false)
-  var pollable = PollableDescriptors()
+  /// Of the thread that shuts the port down: others may not call any more.
+  var sinking = Sinking.over
 
   /// No handle: the data word of the interruption's events.
   static var interruptionData: UInt64 { @_noLocks get { 0 } }

@@ -43,7 +43,10 @@ struct OperationTimers {
 
   /// When the leader has to call `advance`, in milliseconds; `UInt64.max` for never.
   var nextDeadline: UInt64 {
-    @_noLocks @inline(__always) get { state.pointee.next.load(ordering: .sequentiallyConsistent) }
+    @_noLocks @inline(__always) get {
+      Interleaving.reach(Interleaving.load)
+      return state.pointee.next.load(ordering: .sequentiallyConsistent)
+    }
   }
 
   /// Starts the timer of an operation, at least so many milliseconds from now.
@@ -52,12 +55,13 @@ struct OperationTimers {
   /// - Returns: false when the timers are shut.
   func start(_ operation: OperationPointer, delay: UInt64, isNext: inout Bool) -> Bool {
     // The clock of the wheel ticks in whole milliseconds; what is begun of one does not count.
-    let now = UInt64(truncatingIfNeeded: (shim_monotonic_nanoseconds() &+ 999_999) / 1_000_000)
+    let now = UInt64(truncatingIfNeeded: (MonotonicClock.nanoseconds() &+ 999_999) / 1_000_000)
     state.pointee.lock.lock()
     defer { state.pointee.lock.unlock() }
     guard !state.pointee.isShut else { return false }
     let timer = shim_operation_timer(operation)
     timer.pointee = Timer(action: Self.complete, context: UnsafeMutableRawPointer(state))
+    Operation.setOwner(operation, UnsafeMutableRawPointer(state))
     state.pointee.operations.append(operation)
     state.pointee.wheel.start(timer, deadline: now &+ delay)
     let before = state.pointee.next.load(ordering: .relaxed)
@@ -70,10 +74,8 @@ struct OperationTimers {
   func cancel(_ operation: OperationPointer, port: CompletionPort) -> (found: Bool, claimed: PortThreadPointer?) {
     state.pointee.lock.lock()
     defer { state.pointee.lock.unlock() }
-    guard Operation.isInFlight(operation), operation.pointee.kind == OperationKind.timer,
-      shim_operation_timer(operation).pointee.isStarted,
-      shim_operation_timer(operation).pointee.context == UnsafeMutableRawPointer(state)
-    else { return (false, nil) }
+    // Of an operation that these timers do not hold, nothing else may be read: it may be anybody's.
+    guard Operation.owner(operation) == UnsafeMutableRawPointer(state) else { return (false, nil) }
     return (true, port.complete(remove(operation)))
   }
 
@@ -111,6 +113,7 @@ struct OperationTimers {
   private func remove(_ operation: OperationPointer) -> PacketPointer {
     state.pointee.wheel.cancel(shim_operation_timer(operation))
     state.pointee.operations.remove(operation)
+    Operation.setOwner(operation, nil)
     updateNext()
     return Operation.settle(operation, status: OperationStatus.canceled, key: operation.pointee.packet.key)
   }
@@ -135,6 +138,7 @@ struct OperationTimers {
     guard let state = timer.pointee.context?.assumingMemoryBound(to: State.self) else { return }
     let operation = shim_operation_of_timer(timer)
     state.pointee.operations.remove(operation)
+    Operation.setOwner(operation, nil)
     state.pointee.due.append(
       Operation.settle(operation, status: OperationStatus.done, key: operation.pointee.packet.key))
   }
@@ -154,6 +158,7 @@ extension OperationPort {
     guard state.pointee.parts.timers.start(operation, delay: delay, isNext: &isNext) else {
       return refuse(operation, .gone)
     }
+    Interleaving.reach(Interleaving.load)
     if isNext && state.pointee.isWaiting.load(ordering: .sequentiallyConsistent) { state.pointee.driver.interrupt() }
     return .pending
   }

@@ -229,6 +229,58 @@ struct OperationsCancelTests {
     }
   }
 
+  @Test("P3: at the limit the descriptor is not readable for packets that nobody may take")
+  func pollableAtTheLimit() throws {
+    try withOperationPort { port in
+      let descriptor = port.pollableDescriptor()
+      // The look takes what the set's own wake descriptor says once.
+      #expect(port.next() == nil)
+      port.port.leave()
+      withThreads(1) { threads in
+        #expect(port.post(key: 1, bytes: 0, operation: nil) == .done)
+        #expect(threads[0].perform { port.next()?.key } == 1)
+        #expect(port.post(key: 2, bytes: 0, operation: nil) == .done)
+        #expect(!isReadable(descriptor))
+        threads[0].perform { port.port.blockingBegin() }
+        #expect(isReadable(descriptor))
+        threads[0].perform { port.port.blockingEnd() }
+        #expect(!isReadable(descriptor))
+        threads[0].perform { port.port.leave() }
+        #expect(isReadable(descriptor))
+        #expect(port.next()?.key == 2)
+        #expect(!isReadable(descriptor))
+      }
+    }
+  }
+
+  @Test("P2: a sink may ask for the port's close, which is done behind it")
+  func closeInSink() throws {
+    let port = try OperationPort.create(concurrency: 1)
+    for key in 1...3 { #expect(port.post(key: UInt(key), bytes: 0, operation: nil) == .done) }
+    var keys: [UInt64] = []
+    port.shutdown { packet in
+      keys.append(packet.key)
+      port.close()
+      port.close()
+    }
+    #expect(keys == [1, 2, 3])
+  }
+
+  @Test("In the child of a fork, a port of its own takes descriptors that the parent's port has")
+  func forkedChildWithOwnPort() throws {
+    try withOperationPort { port in
+      let (ours, theirs) = socketPair()
+      defer { close(theirs) }
+      _ = port.handle(ours)
+      let answer = inForkedChild {
+        guard let own = try? OperationPort.create(concurrency: 1) else { return 1 }
+        var handle = Handle(rawValue: 0)
+        return own.associate(ours, key: 1, skipsSuccess: false, handle: &handle) == .done ? 0 : 2
+      }
+      #expect(answer == 0)
+    }
+  }
+
   @Test("In the child of a fork every call is refused, and the parent's port goes on")
   func forkedChild() throws {
     try withOperationPort { port in

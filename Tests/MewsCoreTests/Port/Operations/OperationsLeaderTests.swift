@@ -131,4 +131,30 @@ struct OperationsLeaderTests {
   private func leave(_ threads: [TestThread], _ port: OperationPort) {
     for thread in threads { thread.perform { port.port.leave() } }
   }
+
+  @Test("Signals do not make a wait, or a timer, last longer", arguments: [1_000, 40_000])
+  func signalsWhileWaiting(intervalMicroseconds: UInt32) throws {
+    signal(SIGUSR1) { _ in }
+    defer { signal(SIGUSR1, SIG_DFL) }
+    try withOperationPort { port in
+      withThreads(1) { threads in
+        let waiter = threads[0].perform { UInt(pthread_self()) }
+        for usesTimer in [false, true] {
+          let timer = TestOperation()
+          if usesTimer { #expect(port.timer(timer.pointer, delay: 100, key: 1) == .pending) }
+          let wait = threads[0].begin { port.next(milliseconds: usesTimer ? 60_000 : 100)?.key }
+          var signals = 0
+          // Each signal would start a wait of 100 ms anew, were the clock not looked at: far more come than fit.
+          while !wait.isFulfilled && signals < 100_000 / Int(intervalMicroseconds) * 20 {
+            pthread_kill(pthread_t(waiter), SIGUSR1)
+            usleep(intervalMicroseconds)
+            signals += 1
+          }
+          #expect(wait.isFulfilled, "signals kept it waiting")
+          #expect((wait.value != nil) == usesTimer)
+        }
+        threads[0].perform { port.port.leave() }
+      }
+    }
+  }
 }

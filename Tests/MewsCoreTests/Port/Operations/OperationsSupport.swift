@@ -6,11 +6,13 @@ import MewsCore
 typealias Operation = MewsCore.Operation
 
 /// An operation with memory for it to read into or to write from. The memory is never freed: many tests end with
-/// operations in flight, whose memory belongs to the port.
+/// operations in flight, whose memory belongs to the port. It stays known, so that it is no leak to a sanitizer.
 final class TestOperation: @unchecked Sendable {
   let pointer: OperationPointer
   let bytes: UnsafeMutableRawPointer
   let capacity: Int
+
+  private static let memory = Guarded<[UnsafeMutableRawPointer]>([])
 
   init(capacity: Int = 64, content: String = "") {
     pointer = .allocate(capacity: 1)
@@ -19,6 +21,7 @@ final class TestOperation: @unchecked Sendable {
     bytes = .allocate(byteCount: max(1, self.capacity), alignment: 16)
     bytes.initializeMemory(as: UInt8.self, repeating: 0, count: max(1, self.capacity))
     bytes.copyMemory(from: Array(content.utf8), byteCount: content.utf8.count)
+    Self.memory.withLock { $0 += [UnsafeMutableRawPointer(pointer), bytes] }
   }
 
   func buffer(_ length: Int? = nil) -> OperationBuffer { OperationBuffer(iov_base: bytes, iov_len: length ?? capacity) }

@@ -9,6 +9,7 @@ final class Features: Plugin {
   private let visitors = Visitors()
   private let banner = SharedBytes(Array(repeating: UInt8(ascii: "m"), count: 100_000))
   private let ticks = Mutex(0)
+  private let sleepers = Sleepers()
 
   init(host: Host) throws {
     if let reason = host.settings["refuse"] { throw Refusal(reason: reason) }
@@ -101,6 +102,33 @@ final class Features: Plugin {
       return .text("\(number) \(await doubled) \(request.query["q"] ?? "-") \(request.body.count)\n")
     }
     routes.get("/features/async-throws") { _ async throws in throw HTTPError(.conflict, "asynchronously") }
+    routes.get("/features/async-sleep/{ms}") { [sleepers] request in
+      sleepers.begin()
+      try await sleep(request)
+      sleepers.end()
+      return .text("slept\n")
+    }
+    routes.get("/features/async-sleepers") { [sleepers] _ in .text(sleepers.summary + "\n") }
+    routes.get("/features/async-late-throw/{kind}/{ms}") { request in
+      try await sleep(request)
+      if request.parameters["kind"] == "http" { throw HTTPError(.conflict, "late") }
+      throw Refusal(reason: "late, on purpose")
+    }
+    // Whether the pieces of a task, a child task and a task of the plugin's own run on the host's workers.
+    routes.get("/features/async-threads") { [host] _ in
+      let first = host.workerIndex != nil
+      try await Task.sleep(for: .milliseconds(5))
+      let second = host.workerIndex != nil
+      async let child = host.workerIndex != nil
+      let own = Task(executorPreference: host.taskExecutor) { host.workerIndex != nil }
+      return .text("\(first) \(second) \(await child) \(await own.value)\n")
+    }
+    routes.get("/features/async-forgotten-task") { [host] _ in
+      Task(executorPreference: host.taskExecutor) {
+        while true { try await Task.sleep(for: .milliseconds(1)) }
+      }
+      return .text("started\n")
+    }
   }
 }
 
@@ -124,6 +152,17 @@ final class Counter<Value: Hashable & Comparable & Sendable>: Sendable {
       counts.sorted { $0.key < $1.key }.map { "\($0.key)=\($0.value)" }.joined(separator: " ")
     }
   }
+}
+
+/// How many asynchronous handlers have begun to sleep, and how many have come to their end.
+final class Sleepers: Sendable {
+  private let counts = Mutex((begun: 0, ended: 0))
+
+  func begin() { counts.withLock { $0.begun += 1 } }
+
+  func end() { counts.withLock { $0.ended += 1 } }
+
+  var summary: String { counts.withLock { "\($0.begun) \($0.ended)" } }
 }
 
 /// Something with a name.
@@ -153,3 +192,8 @@ actor Visitors {
 }
 
 func double(_ number: Int) async -> Int { number * 2 }
+
+/// Suspends for as many milliseconds as the path says.
+func sleep(_ request: OwnedRequest) async throws {
+  try await Task.sleep(for: .milliseconds(Int(request.parameters["ms"] ?? "") ?? 0))
+}
