@@ -105,7 +105,16 @@ final class InMemoryServer {
 
   /// Runs passes of the I/O thread until none is asked for.
   func runPasses() {
-    repeat { runPass() } while !thread.state.pointee.nextPass.isEmpty || !thread.state.pointee.handlers.isEmpty
+    repeat { runPass() } while isDue
+  }
+
+  /// Whether the I/O thread would run another pass without waiting for anything from outside.
+  private var isDue: Bool {
+    guard thread.state.pointee.nextPass.isEmpty, thread.state.pointee.handlers.isEmpty,
+      thread.state.pointee.mailbox.prepareToPark()
+    else { return true }
+    thread.state.pointee.mailbox.unpark()
+    return false
   }
 
   /// Runs one pass. It never waits: it always finds a packet.
