@@ -141,21 +141,9 @@ extension IOThread {
     state.pointee.handlers.append(packet)
   }
 
-  /// A handler begins to run, for a packet of `runHandler`: the work of this I/O thread can be taken over until
-  /// `RunWatch.enter`, which has to follow.
-  ///
-  /// - Returns: how the calling thread is watched.
-  @_noLocks @inline(__always)
-  public func beginRun() -> RunWatchPointer {
-    let watch = state.pointee.watch
-    if !shim_run_begin(watch) { Self.wakeWatcher(watch) }
-    return watch
-  }
-
-  @_noLocks @inline(never)
-  private static func wakeWatcher(_ watch: RunWatchPointer) {
-    let word = watch.pointee.is_watched
-    _unsafePerformance { TakeoverWatcher.wake(word) }
+  /// How the thread is watched that does the work now.
+  public var watch: RunWatchPointer {
+    @_noLocks get { state.pointee.watch }
   }
 
   /// Runs a node once at the end of this pass, when all events, packets and timers are done. Nodes queued by such a

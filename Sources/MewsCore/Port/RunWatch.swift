@@ -21,12 +21,25 @@ extension shim_run_watch {
     self.init(word: UInt64(SHIM_RUN_BUSY), claim: 0, number: 0, is_watched: isWatched, is_lost: false)
   }
 
+  /// The calling thread, whose watch this is, runs a handler from here on, and its I/O thread's work can be taken over
+  /// until `enter`, which has to follow.
+  @_noLocks @inlinable @inline(__always)
+  public static func begin(_ watch: RunWatchPointer) {
+    if !shim_run_begin(watch) { wakeWatcher(watch) }
+  }
+
+  @_noLocks @inline(never) @usableFromInline
+  static func wakeWatcher(_ watch: RunWatchPointer) {
+    let word = watch.pointee.is_watched
+    _unsafePerformance { TakeoverWatcher.wake(word) }
+  }
+
   /// The calling thread enters what belongs to the I/O thread. False: that is another thread's now.
-  @_noLocks @inline(__always)
+  @_noLocks @inlinable @inline(__always)
   public static func enter(_ watch: RunWatchPointer) -> Bool { shim_run_enter(watch) }
 
   /// The handler goes on, after `enter`.
-  @_noLocks @inline(__always)
+  @_noLocks @inlinable @inline(__always)
   public static func resume(_ watch: RunWatchPointer) { shim_run_resume(watch) }
 
   /// What the word says: the number of the run that goes on, or an odd number. Any thread.

@@ -68,6 +68,13 @@ extension Connection {
     guard let context = exchange.pointee.context else { return }
     exchange.pointee.resources = context.pointee.resources
     guard let connection = exchange.pointee.connection else { return IOContext.endExchange(exchange, context) }
+    handlerDidReturn(exchange, connection, context)
+  }
+
+  @_noLocks @inline(__always)
+  static func handlerDidReturn(
+    _ exchange: ExchangePointer, _ connection: ConnectionPointer, _ context: IOContextPointer
+  ) {
     guard case .running = connection.pointee.phase else {
       return _unsafePerformance { discardResponse(exchange, connection, context) }
     }
@@ -219,8 +226,9 @@ extension Exchange {
     exchange.pointee.resources = context.pointee.resources
     // The client may have left since.
     if case .running = connection.pointee.phase {} else { leaveIOThread(exchange) }
-    let watch = context.pointee.thread.beginRun()
+    let watch = context.pointee.watch
     exchange.pointee.watch = watch
+    RunWatch.begin(watch)
     let isOver = runHandler(exchange, route.pointee.handler, route.pointee.state)
     guard RunWatch.enter(watch) else {
       if isOver { _unsafePerformance { returnFromTakeover(exchange, context) } }
@@ -228,7 +236,7 @@ extension Exchange {
     }
     guard isOver else { return }
     exchange.pointee.watch = nil
-    Connection.handlerDidReturn(exchange)
+    Connection.handlerDidReturn(exchange, connection, context)
   }
 
   /// While the handler ran, another thread took over the I/O thread's work: the result goes there as a worker's does.

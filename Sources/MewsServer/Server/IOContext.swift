@@ -23,6 +23,8 @@ public struct IOContext {
   public internal(set) var resources: ThreadResourcesPointer
   /// For the time before the first thread and after the last one.
   let ownResources: ThreadResourcesPointer
+  /// How the thread is watched that does the work now.
+  var watch: RunWatchPointer
   public let thread: IOThread
   public var port: CompletionPort
   public var application: Application
@@ -68,6 +70,7 @@ public struct IOContext {
   ) {
     self.resources = resources
     ownResources = resources
+    watch = thread.watch
     self.thread = thread
     self.port = port
     self.application = application

@@ -98,6 +98,7 @@ extension Server {
 
   static func ioThreadWasAdopted(_ argument: UnsafeMutableRawPointer?, _ adoption: UnsafeRawPointer?) {
     guard let context = argument?.assumingMemoryBound(to: IOContext.self) else { return }
+    context.pointee.watch = context.pointee.thread.watch
     // Only the first thread may have none of its own.
     if let resources = ThreadResources.current { context.pointee.resources = resources }
     if let adoption { IOContext.wasTakenOver(context, adoption.load(as: IOThreadHooks.Adoption.self)) }

@@ -48,7 +48,8 @@ private final class TakeoverBench: @unchecked Sendable {
   /// Has the I/O thread run the body as it runs handlers.
   func handle(_ body: @escaping @Sendable () -> Void) {
     let handler = Self.packet { [self] in
-      let watch = thread.beginRun()
+      let watch = thread.watch
+      RunWatch.begin(watch)
       body()
       guard !RunWatch.enter(watch) else { return }
       lost.withLock { $0.append(ThreadContext.current?.pointee.index ?? .max) }
@@ -179,7 +180,8 @@ struct TakeoverTests {
     let mayGoOn = DispatchSemaphore(value: 0)
     let outcome = Pending<Bool>()
     bench.post { [bench] in
-      let watch = bench.thread.beginRun()
+      let watch = bench.thread.watch
+      RunWatch.begin(watch)
       let before = RunWatch.enter(watch)
       isInside.signal()
       mayGoOn.wait()
