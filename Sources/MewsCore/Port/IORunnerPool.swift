@@ -68,7 +68,8 @@ public struct IORunnerPool: @unchecked Sendable {
   /// What the pool has done. Any thread may ask.
   public var statistics: TakeoverStatistics { IORunnerPoolState.statistics(state) }
 
-  /// Gives the I/O thread's work away, if the calling thread runs a handler on one: for a handler that is about to wait.
+  /// Gives the I/O thread's work away, if the calling thread runs a handler on one: for a handler that is about to
+  /// wait.
   ///
   /// - Returns: whether the calling thread runs no I/O thread's work now. False when no thread can take it over.
   @discardableResult

@@ -9,8 +9,8 @@ public typealias EventSourcePointer = UnsafeMutablePointer<EventSource>
 
 /// A thread that waits for readiness, timers and packets, and runs what belongs to them.
 ///
-/// It is one for everybody but the threads of the system: its work is done by one of them at a time, and by another from
-/// then on when a handler does not return. `IORunnerPool` has them.
+/// It is one for everybody but the threads of the system: its work is done by one of them at a time, and by another
+/// from then on when a handler does not return. `IORunnerPool` has them.
 ///
 /// It works in passes: wait; run the nodes that were put off to this pass; tell event sources; run the packets of the
 /// mailbox; run the timers that are due; run the nodes of the pass's end; run the deferred nodes. Everything a pass

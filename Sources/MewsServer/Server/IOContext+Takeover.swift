@@ -22,9 +22,9 @@ extension IOContext {
         + String(decoding: exchange.pointee.pathView, as: UTF8.self)
       let plugin = route.pointee.pluginName.map { String(cString: $0) } ?? "mews"
       let tenths = adoption.nanoseconds / 100_000
+      let time = "\(tenths / 10).\(tenths % 10) ms"
       log.write(
-        Int(MEWS_LEVEL_INFO),
-        "\(request): the handler has held up an I/O thread for \(tenths / 10).\(tenths % 10) ms; another thread goes on",
+        Int(MEWS_LEVEL_INFO), "\(request): the handler has held up an I/O thread for \(time); another thread goes on",
         source: plugin)
     }
   }

@@ -168,7 +168,8 @@ static void send_all(int socket, const char *bytes, size_t count) {
 static size_t write_request(char *bytes, uint64_t number) {
     size_t size = body_size(number);
     const char *method = size > 0 ? "POST" : "GET";
-    size_t count = (size_t)sprintf(bytes, "%s /work/%llu HTTP/1.1\r\nHost: storm\r\n", method, (unsigned long long)number);
+    size_t count = (size_t)sprintf(
+        bytes, "%s /task/%llu HTTP/1.1\r\nHost: storm\r\n", method, (unsigned long long)number);
     if (size > 0) count += (size_t)sprintf(bytes + count, "Content-Length: %zu\r\n", size);
     count += (size_t)sprintf(bytes + count, "\r\n");
     for (size_t i = 0; i < size; i++) bytes[count++] = body_byte(number, i);
@@ -223,8 +224,8 @@ static mews_server *start_server(const char *backend) {
     CHECK(mews_server_create(&options, &server) == MEWS_OK, "no server");
     mews_route_options inline_route = MEWS_ROUTE_OPTIONS_INIT;
     inline_route.execution = MEWS_EXECUTION_INLINE;
-    CHECK(mews_server_route_with(server, "GET", "/work/{number}", work, NULL, &inline_route) == MEWS_OK, "no route");
-    CHECK(mews_server_route_with(server, "POST", "/work/{number}", work, NULL, &inline_route) == MEWS_OK, "no route");
+    CHECK(mews_server_route_with(server, "GET", "/task/{number}", work, NULL, &inline_route) == MEWS_OK, "no route");
+    CHECK(mews_server_route_with(server, "POST", "/task/{number}", work, NULL, &inline_route) == MEWS_OK, "no route");
     CHECK(mews_server_listen(server, "http://127.0.0.1:0", &port) == MEWS_OK, "%s", mews_server_error(server));
     CHECK(mews_server_start(server) == MEWS_OK, "%s", mews_server_error(server));
     return server;

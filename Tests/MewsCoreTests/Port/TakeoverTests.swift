@@ -203,6 +203,7 @@ struct TakeoverTests {
     let bench = try TakeoverBench()
     let mayGoOn = DispatchSemaphore(value: 0)
     let isGone = Pending<Bool>()
+    #expect(eventually { bench.statistics.standingBy == 1 })
     bench.handle {
       let isFirst = IORunnerPool.handOver()
       let isSecond = IORunnerPool.handOver()
