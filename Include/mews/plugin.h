@@ -178,8 +178,8 @@ MEWS_ANY_THREAD mews_text mews_plugin_version(const mews_plugin *MEWS_REQUIRED s
 MEWS_ANY_THREAD uint32_t mews_process_index(const mews_plugin *MEWS_REQUIRED self);
 
 /*
- * How many threads of this process may run handlers at most, I/O threads included: the indexes below are smaller. There
- * are fewer until they are needed.
+ * How many threads of this process may run handlers at most, I/O threads and those that stand by for them included: the
+ * indexes below are smaller. There are fewer until they are needed.
  */
 MEWS_ANY_THREAD uint32_t mews_worker_count(const mews_plugin *MEWS_REQUIRED self);
 

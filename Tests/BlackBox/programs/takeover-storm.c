@@ -258,8 +258,9 @@ int main(int argc, char **argv) {
     mews_server_destroy(server);
     CHECK(left_over == 0, "%lu connections, exchanges and blocks are left", left_over);
     printf("%lu answers over %d connections, none lost; %lu handlers blocked for %d ms; the others waited for "
-        "%.2f ms (median), %.2f (p90), %.2f (p99), %.2f (longest); nothing left\n",
-        answered, CLIENTS, blocked, BLOCK_MS, delay_ms(0.5), delay_ms(0.9), delay_ms(0.99), delay_ms(1));
+        "%.2f ms (median), %.2f (p90), %.2f (p99), %.2f (longest); nothing left, %ld KiB resident\n",
+        answered, CLIENTS, blocked, BLOCK_MS, delay_ms(0.5), delay_ms(0.9), delay_ms(0.99), delay_ms(1),
+        resident_kib());
     CHECK(answered > 0 && blocked > 0, "nothing happened");
     return 0;
 }
