@@ -44,7 +44,8 @@ static mews_result block(mews_exchange *exchange, void *state) {
     mews_bytes body = mews_request_body(exchange);
     if (body.length > 0) return mews_respond(exchange, 200, "application/octet-stream", body.data, body.length);
     bool is_same = before == mews_worker_index(probe.self) && before < mews_worker_count(probe.self);
-    return mews_respond_format(exchange, 200, "text/plain", "%s %.*s", is_same ? "waited" : "moved", MEWS_TEXT_ARG(tag));
+    const char *outcome = is_same ? "waited" : "moved";
+    return mews_respond_format(exchange, 200, "text/plain", "%s %.*s", outcome, MEWS_TEXT_ARG(tag));
 }
 
 static mews_result answer_count(mews_exchange *exchange, void *state) {
