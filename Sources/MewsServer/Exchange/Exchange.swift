@@ -80,6 +80,8 @@ public struct Route {
   /// The plugin's name for the log, ended by NUL; it lives as long as the route.
   public var pluginName: UnsafePointer<CChar>?
   public var execution: mews_execution
+  /// When its handlers have to have answered; nil when they may take as long as they like.
+  public var deadline: RouteDeadlinePointer?
   /// The names of the pattern's parameters, in the order of the captures.
   public var parameterNames: UnsafePointer<ParameterName>?
   public var parameterCount = 0

@@ -1,6 +1,7 @@
 import CMews
 import CMewsShims
 import Glibc
+import Synchronization
 import Testing
 
 @testable import MewsCore
@@ -27,6 +28,7 @@ final class InMemoryServer {
   private var clients: [InMemoryConnection] = []
   private var listeners: [ListenerPointer] = []
   private var listeningSets: [ListeningSet] = []
+  private var stoppedClock: StoppedClock?
 
   init(limits: ServerLimits = ServerLimits(), forcesWorkers: Bool = false, debug: BlockPoolDebug = .poison) throws {
     pool = try #require(BlockPool.create(limit: limits.poolBytes, debug: debug))
@@ -57,11 +59,14 @@ final class InMemoryServer {
 
   /// Registers a handler for a method and an exact path, run on the I/O thread unless something else is said.
   func handle(
-    _ method: String = "GET", _ path: String, on execution: Int = MEWS_EXECUTION_INLINE,
+    _ method: String = "GET", _ path: String, on execution: Int = MEWS_EXECUTION_INLINE, timeout: UInt32 = 0,
     _ body: @escaping (HandledExchange) -> mews_result
   ) {
-    routes.add(method, path, execution: mews_execution(execution), body)
+    routes.add(method, path, execution: mews_execution(execution), timeout: timeout, body)
   }
+
+  /// How many requests of a path were answered with 504 because their time was over.
+  func missedDeadlines(_ path: String) -> UInt64 { routes.missedCount(path) }
 
   var log: [String] { logLines.lines }
 
@@ -94,11 +99,24 @@ final class InMemoryServer {
 
   /// Does something as the I/O thread.
   func onIOThread<Result>(_ body: () throws -> Result) rethrows -> Result {
-    try Self.with(Self.threadContext(thread), body)
+    try with(Self.threadContext(thread), body)
   }
 
   /// Does something as a worker.
-  func onWorker<Result>(_ body: () throws -> Result) rethrows -> Result { try Self.with(workerContext, body) }
+  func onWorker<Result>(_ body: () throws -> Result) rethrows -> Result { try with(workerContext, body) }
+
+  /// Stops the clock that timers go by. From now on only `passTime` moves it.
+  func stopClock() { stoppedClock = StoppedClock() }
+
+  /// Moves the clock, which was stopped, and runs what has become due. Any handler may do that to itself: it is then as
+  /// if it ran for so long while the I/O thread went on.
+  func passTime(milliseconds: Int64) {
+    moveClock(milliseconds: milliseconds)
+    runPasses()
+  }
+
+  /// Moves the clock, which was stopped.
+  func moveClock(milliseconds: Int64) { stoppedClock?.advance(milliseconds: milliseconds) }
 
   /// Runs passes of the I/O thread until none is asked for.
   func runPasses() {
@@ -126,6 +144,22 @@ final class InMemoryServer {
       port.leave()
       return count
     }
+  }
+
+  /// Runs the handlers that wait on the port as a further worker does, on the calling thread, until it is told to end.
+  func workUntil(_ isOver: borrowing Atomic<Bool>, index: UInt32) throws {
+    let resources = try Self.makeResources(pool)
+    let worker = UnsafeMutablePointer<ThreadContext>.allocate(capacity: 1)
+    worker.initialize(to: ThreadContext(kind: .worker, index: index))
+    Self.prepare(worker, resources, clock)
+    shim_set_thread_context(worker)
+    while !isOver.load(ordering: .acquiring) {
+      if case .packet(let packet) = port.get(timeoutNanoseconds: 1_000_000) { _ = MewsCore.run(packet) }
+    }
+    port.leave()
+    shim_set_thread_context(nil)
+    ThreadResources.destroy(resources)
+    worker.deallocate()
   }
 
   /// Runs workers and passes until no handler waits.
@@ -221,13 +255,14 @@ final class InMemoryServer {
     withUnsafeMutablePointer(to: &thread.state.pointee.context) { $0 }
   }
 
-  private static func with<Result>(
+  private func with<Result>(
     _ context: UnsafeMutablePointer<ThreadContext>, _ body: () throws -> Result
   ) rethrows -> Result {
     let previous = shim_thread_context()
     shim_set_thread_context(context)
     defer { shim_set_thread_context(previous) }
-    return try body()
+    guard let stoppedClock else { return try body() }
+    return try stoppedClock.run(body)
   }
 }
 
