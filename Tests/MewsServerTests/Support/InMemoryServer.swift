@@ -106,7 +106,11 @@ final class InMemoryServer {
   func onWorker<Result>(_ body: () throws -> Result) rethrows -> Result { try with(workerContext, body) }
 
   /// Stops the clock that timers go by. From now on only `passTime` moves it.
-  func stopClock() { stoppedClock = StoppedClock() }
+  func stopClock() {
+    stoppedClock = StoppedClock()
+    // The I/O thread knows the time from its last pass.
+    runPass()
+  }
 
   /// Moves the clock, which was stopped, and runs what has become due. Any handler may do that to itself: it is then as
   /// if it ran for so long while the I/O thread went on.
@@ -120,7 +124,16 @@ final class InMemoryServer {
 
   /// Runs passes of the I/O thread until none is asked for.
   func runPasses() {
-    repeat { runPass() } while !thread.state.pointee.nextPass.isEmpty
+    repeat { runPass() } while isDue
+  }
+
+  /// Whether the I/O thread would run another pass without waiting for anything from outside.
+  private var isDue: Bool {
+    guard thread.state.pointee.nextPass.isEmpty, thread.state.pointee.handlers.isEmpty,
+      thread.state.pointee.mailbox.prepareToPark()
+    else { return true }
+    thread.state.pointee.mailbox.unpark()
+    return false
   }
 
   /// Runs one pass. It never waits: it always finds a packet.
