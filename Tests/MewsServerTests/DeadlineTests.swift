@@ -18,6 +18,11 @@ private func withStoppedClock(_ body: (InMemoryServer) throws -> Void) throws {
   }
 }
 
+extension InMemoryServer {
+  /// For a handler that is about to take its time: if it runs inline, another thread takes over the I/O thread's work.
+  fileprivate func holdUp(_ execution: Int) { if execution == MEWS_EXECUTION_INLINE { takeOver() } }
+}
+
 @Suite("Handlers that miss their deadline")
 struct DeadlineTests {
   static let workers = [MEWS_EXECUTION_WORKER, MEWS_EXECUTION_BLOCKING]
@@ -32,6 +37,7 @@ struct DeadlineTests {
       var note = UnsafeBufferPointer<UInt8>(start: nil, count: 0)
       server.handle("POST", "/", on: execution, timeout: 100) { exchange in
         note = exchange.store("a note")
+        server.holdUp(execution)
         server.passTime(milliseconds: 100)
         #expect(client.receive() == "")
         server.passTime(milliseconds: 1)
@@ -187,6 +193,7 @@ struct DeadlineTests {
     try withStoppedClock { server in
       var calls = 0
       server.handle("GET", "/slow", on: execution, timeout: 100) { exchange in
+        server.holdUp(execution)
         server.passTime(milliseconds: 101)
         return exchange.respond("late")
       }
@@ -229,6 +236,7 @@ struct DeadlineTests {
     try withStoppedClock { server in
       let client = server.connect()
       server.handle("GET", "/", on: execution, timeout: 100) { exchange in
+        server.holdUp(execution)
         client.disconnect()
         server.passTime(milliseconds: 200)
         return exchange.respond("nobody")
@@ -285,6 +293,7 @@ struct MetDeadlineTests {
   func met(execution: Int) throws {
     try withStoppedClock { server in
       server.handle("GET", "/", on: execution, timeout: 100) { exchange in
+        server.holdUp(execution)
         server.passTime(milliseconds: 70)
         return exchange.respond("hello")
       }
@@ -332,6 +341,28 @@ struct MetDeadlineTests {
       server.passTime(milliseconds: 101)
       #expect(other.receive() == gatewayTimeout)
       server.runWorkers()
+    }
+  }
+
+  @Test("The response that an inline handler gives before it gets stuck is sent when the time is over, and no other")
+  func answeredInPlace() throws {
+    try withStoppedClock { server in
+      let client = server.connect()
+      server.handle("GET", "/", timeout: 100) { exchange in
+        #expect(exchange.respond("hello") == isOK)
+        server.takeOver()
+        server.passTime(milliseconds: 101)
+        #expect(client.receive() == ok("hello"))
+        #expect(exchange.respond("again") == mews_result(MEWS_E_WRONG_STATE))
+        server.passTime(milliseconds: 500)
+        return isOK
+      }
+      for _ in 0..<2 {
+        client.send(get("/"))
+        #expect(client.receive() == "")
+        #expect(client.state == .open)
+      }
+      #expect(server.missedDeadlines("/") == 0)
     }
   }
 
@@ -397,6 +428,7 @@ struct PendingDeadlineTests {
       let lent = LentBytes(pattern(10_000))
       server.handle("GET", "/", on: execution, timeout: 100) { exchange in
         #expect(exchange.retain()?.complete(lending: lent) == isOK)
+        server.holdUp(execution)
         server.passTime(milliseconds: 101)
         return isPending
       }

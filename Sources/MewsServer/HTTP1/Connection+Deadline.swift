@@ -44,6 +44,8 @@ extension Connection {
   private static func expire(
     _ connection: ConnectionPointer, _ exchange: ExchangePointer, _ deadline: RouteDeadlinePointer
   ) {
+    // The handler has responded in time, and then got stuck on what was the I/O thread.
+    if exchange.pointee.isAnsweredInPlace { return outputIsReady(connection) }
     let context = connection.pointee.context
     // What a response is written from belongs to the handler now, so the 504 has an exchange of its own.
     guard let standIn = IOContext.rentExchange(context) else { return connection.pointee.transport.abort(connection) }

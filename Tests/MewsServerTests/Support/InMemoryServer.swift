@@ -19,6 +19,7 @@ final class InMemoryServer {
   let context: IOContextPointer
   private let port: CompletionPort
   private let thread: IOThread
+  private let threadContext: UnsafeMutablePointer<ThreadContext>
   private let workerContext: UnsafeMutablePointer<ThreadContext>
   private let workerResources: ThreadResourcesPointer
   private let clock: UnsafeMutablePointer<Int64>
@@ -29,11 +30,15 @@ final class InMemoryServer {
   private var listeners: [ListenerPointer] = []
   private var listeningSets: [ListeningSet] = []
   private var stoppedClock: StoppedClock?
+  /// How the threads are watched that have taken over the I/O thread's work.
+  private var watches: [RunWatchPointer] = []
 
   init(limits: ServerLimits = ServerLimits(), forcesWorkers: Bool = false, debug: BlockPoolDebug = .poison) throws {
     pool = try #require(BlockPool.create(limit: limits.poolBytes, debug: debug))
     port = try #require(CompletionPort.create(concurrency: 64))
-    thread = try IOThread.create(index: 0, server: nil, hooks: ThreadHooks())
+    thread = try IOThread.create(hooks: IOThreadHooks())
+    threadContext = .allocate(capacity: 1)
+    threadContext.initialize(to: ThreadContext(kind: .ioThread, index: 0))
     clock = .allocate(capacity: 1)
     clock.initialize(to: Self.initialTime)
     wakePacket = .allocate(capacity: 1)
@@ -43,7 +48,7 @@ final class InMemoryServer {
     workerContext = .allocate(capacity: 1)
     workerContext.initialize(to: ThreadContext(kind: .worker, index: 1))
     Self.prepare(workerContext, workerResources, clock)
-    Self.prepare(Self.threadContext(thread), resources, clock)
+    Self.prepare(threadContext, resources, clock)
     let log = ServerLog(
       function: { context, _, _, text in LogLines.append(text, to: context) },
       context: Unmanaged.passUnretained(logLines).toOpaque(), level: UInt32(MEWS_LEVEL_DEBUG))
@@ -99,7 +104,7 @@ final class InMemoryServer {
 
   /// Does something as the I/O thread.
   func onIOThread<Result>(_ body: () throws -> Result) rethrows -> Result {
-    try with(Self.threadContext(thread), body)
+    try with(threadContext, body)
   }
 
   /// Does something as a worker.
@@ -139,9 +144,23 @@ final class InMemoryServer {
   /// Runs one pass. It never waits: it always finds a packet.
   func runPass() {
     onIOThread {
+      let watch = thread.state.pointee.watch
       thread.post(wakePacket)
-      IOThreadState.runPass(thread.state)
+      let isComplete = IOThreadState.runPass(thread.state)
+      #expect(isComplete || watch.pointee.is_lost)
     }
+  }
+
+  /// For an inline handler: another thread takes over the I/O thread's work from it, as from one that is stuck. What is
+  /// run as the I/O thread from now on, inside of the handler too, is that one's doing.
+  func takeOver() {
+    let stuck = thread.state.pointee.watch
+    #expect(RunWatch.enter(stuck))
+    shim_run_give_up(stuck)
+    let watch = RunWatchPointer.allocate(capacity: 1)
+    watch.initialize(to: RunWatch(isWatched: stuck.pointee.is_watched))
+    watches.append(watch)
+    thread.state.pointee.watch = watch
   }
 
   /// Runs the handlers that wait on the port, and returns how many there were. Their responses reach the I/O thread's
@@ -238,6 +257,8 @@ final class InMemoryServer {
     for listener in listeners { listener.deallocate() }
     for listeningSet in listeningSets { listeningSet.close() }
     workerContext.deallocate()
+    threadContext.deallocate()
+    for watch in watches { watch.deallocate() }
     port.destroy()
     clock.deallocate()
     wakePacket.deallocate()
@@ -262,10 +283,6 @@ final class InMemoryServer {
   ) {
     context.pointee.cache = UnsafeMutableRawPointer(resources)
     context.pointee.current = UnsafeMutableRawPointer(clock)
-  }
-
-  private static func threadContext(_ thread: IOThread) -> UnsafeMutablePointer<ThreadContext> {
-    withUnsafeMutablePointer(to: &thread.state.pointee.context) { $0 }
   }
 
   private func with<Result>(
