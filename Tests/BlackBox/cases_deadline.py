@@ -17,7 +17,7 @@ from shared import GONE, OK
 
 # How many requests the race makes; more takes longer, and finds more.
 RACE_REQUESTS = os.environ.get("MEWS_RACE_REQUESTS", "10000")
-CLASSES = ("worker", "blocking")
+CLASSES = ("worker", "blocking", "inline")
 BODY = b"504 Gateway Timeout: there was no response in time\n"
 
 
@@ -59,6 +59,23 @@ def test_late():
             connection.expect_closed()
         expect_returned(before, 1)
         shared.probes().expect_line(rf"warning probe-deadline: \* /deadline/{kind}: answered with 504 after 100 ms")
+
+
+def test_stuck_inline():
+    """an inline handler that gets stuck is answered with 504, and the I/O thread goes on meanwhile"""
+    with host.Host(toolchain.probe_plugins(), "--io-threads", "1") as server:
+        with wire.Connection(server.port) as stuck, wire.Connection(server.port) as other:
+            stuck.send("POST /deadline/inline?ms=1500 HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5\r\n\r\naaaaa")
+            stuck.send("GET /deadline/counts HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            started = time.monotonic()
+            expect_late(stuck)
+            while time.monotonic() - started < 0.5:
+                assert other.post("/deadline/inline", b"z" * 3000).body == b"z"
+            called, returned, *_ = other.get("/deadline/counts").body.split()
+            assert int(called) == int(returned) + 1, "it is still stuck"
+        host.wait_until(
+            lambda: len(set(wire.text(server.port, "/deadline/counts").split()[:2])) == 1, "the handler returns")
+        assert wire.text(server.port, "/deadline/counts").endswith(" 1 0")
 
 
 def test_head():

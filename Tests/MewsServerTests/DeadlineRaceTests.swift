@@ -125,7 +125,7 @@ struct DeadlineRaceTests {
       case 0: _ = token.complete("copied")
       case 1: _ = token.complete(tally.lending)
       case 2: _ = token.proceed { $0.respond("continued") }
-      default: if token.status() == mews_result(MEWS_E_GONE) { _ = token.release() } else { _ = token.complete("asked") }
+      default: _ = token.status() == mews_result(MEWS_E_GONE) ? token.release() : token.complete("asked")
       }
     }
   }

@@ -2,7 +2,8 @@
  * deadline-race REQUESTS: handlers and completions that take about as long as their handler timeout, clients that
  * pipeline, leave and come back, servers that are stopped while handlers are late. Checks that each request of a client
  * that stays has exactly one response, its own or 504; that nothing follows a 504; that a late handler still finds its
- * own request; and that what was lent is given back. Says what it did in one line; a failed check ends it with status 1.
+ * own request; and that what was lent is given back. Says what it did in one line; a failed check ends it with
+ * status 1.
  */
 #define _GNU_SOURCE
 #include <mews/mews.h>
@@ -108,7 +109,7 @@ static mews_result answer(mews_exchange *exchange, void *state) {
     return MEWS_OK;
 }
 
-/* ---- What completes later ----------------------------------------------------------------------------------------- */
+/* ---- What completes later ---------------------------------------------------------------------------------------- */
 
 struct job {
     struct job *next;
@@ -241,7 +242,7 @@ static enum outcome read_response(struct client *client, unsigned long number) {
 
 /* Sends some requests in one piece; their numbers count up. */
 static bool send_requests(struct client *client, unsigned long first, unsigned count) {
-    static const char *const routes[] = {"worker", "blocking", "pending", "inline"};
+    static const char *const routes[] = {"worker", "blocking", "pending", "inline", "stuck"};
     static _Thread_local char bytes[4 * (BODY + 256)];
     size_t length = 0;
     for (unsigned i = 0; i < count; i++) {
@@ -249,7 +250,7 @@ static bool send_requests(struct client *client, unsigned long first, unsigned c
         size_t body = number % 2 * BODY;
         length += (size_t)snprintf(bytes + length, sizeof bytes - length,
             "POST /%s/%lu HTTP/1.1\r\nHost: localhost\r\nContent-Length: %zu\r\n\r\n",
-            routes[next_random(&client->seed) % 4], number, body);
+            routes[next_random(&client->seed) % 5], number, body);
         memset(bytes + length, (int)number, body);
         length += body;
     }
@@ -321,6 +322,7 @@ static mews_server *start_server(uint16_t *port) {
         mews_server_route_with(server, "POST", "/blocking/{number}", answer, NULL, &blocking),
         mews_server_route_with(server, "POST", "/pending/{number}", leave_pending, NULL, &pending),
         mews_server_route_with(server, "POST", "/inline/{number}", leave_pending, NULL, &on_thread),
+        mews_server_route_with(server, "POST", "/stuck/{number}", answer, NULL, &on_thread),
         mews_server_listen(server, "http://127.0.0.1:0", port),
         mews_server_start(server),
     };
@@ -366,7 +368,8 @@ int main(int argc, char **argv) {
     printf(
         "%lu requests on %d servers: %lu answered, %lu with 504, %lu clients left, %lu cut off; "
         "%lu handlers called, %lu noticed that they were late; %lu bodies by reference\n",
-        tally.numbers, ROUNDS, tally.answered, tally.late, tally.left, tally.cut, tally.called, tally.noticed, tally.lent);
+        tally.numbers, ROUNDS, tally.answered, tally.late, tally.left, tally.cut, tally.called, tally.noticed,
+        tally.lent);
     CHECK(tally.answered > 0 && tally.late > 0 && tally.noticed > 0 && tally.left > 0, "a way was not taken");
     return 0;
 }
