@@ -23,11 +23,22 @@ extension Plugin {
       route.deallocate()
       return refuse(error, method, pattern)
     }
+    let timeout = handlerTimeout(options)
+    if timeout > 0 {
+      route.pointee.deadline = RouteDeadline.create(milliseconds: timeout, route: "\(method) \(pattern)")
+    }
     // The pattern was parsed a moment ago, so it is there.
     if let names = host.router.routes.last?.pattern.parameterNames { route.pointee.setParameterNames(names) }
     routes.append(
       RegisteredRoute(method: method, pattern: pattern, route: route, usesPluginState: options.use_state == 0))
     return mews_result(MEWS_OK)
+  }
+
+  /// Milliseconds; 0 for none.
+  private func handlerTimeout(_ options: mews_route_options) -> UInt32 {
+    let own = options.handler_timeout_ms
+    let effective = own > 0 ? own : host.server.options.handlerTimeoutMilliseconds
+    return effective == MEWS_HANDLER_TIMEOUT_NONE ? 0 : effective
   }
 
   private func refuse(_ error: RouterError, _ method: String, _ pattern: String) -> mews_result {
@@ -47,7 +58,10 @@ extension Plugin {
 
   /// Frees the routes. No router and no request knows them any more.
   func discardRoutes() {
-    for route in routes { route.route.pointee.freeParameterNames() }
+    for route in routes {
+      route.route.pointee.freeParameterNames()
+      if let deadline = route.route.pointee.deadline { RouteDeadline.destroy(deadline) }
+    }
     for route in routes { route.route.deallocate() }
     routes = []
   }

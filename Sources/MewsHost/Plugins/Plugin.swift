@@ -98,6 +98,9 @@ public struct RegisteredRoute {
   let route: UnsafeMutablePointer<Route>
   let usesPluginState: Bool
 
+  /// How long its handlers may take, and how many took longer; nil when there is no limit.
+  var deadline: RouteDeadlinePointer? { route.pointee.deadline }
+
   /// How its calls are run, as it is shown.
   var executionName: String {
     switch Int(route.pointee.execution) {

@@ -71,7 +71,10 @@ extension Exchange {
     guard let output = exchange.pointee.output else { return refuse(body, mews_result(-6)) }
     let result = write(
       exchange, status: status, contentType: contentType, contentTypeCount: contentTypeCount, body: body, to: output)
-    if let watch { RunWatch.resume(watch) }
+    if let watch {
+      exchange.pointee.isAnsweredInPlace = result >= 0
+      RunWatch.resume(watch)
+    }
     // Last, because these functions may do what they like: wait, or respond.
     if body.isReference && result != Written.withBody { _unsafePerformance { body.releaseNow() } }
     return min(result, 0)

@@ -57,6 +57,9 @@ public struct Exchange {
   public var status: UInt32
   /// Whether the connection can carry another request after this one.
   public var keepAlive: Bool
+  /// The response is whole in the connection's output. Written only while the I/O thread's work cannot be taken over,
+  /// so whoever has taken it over may read it.
+  var isAnsweredInPlace: Bool
   /// What completes the exchange after MEWS_PENDING: written by whoever set `claimedBit`, read once `readyBit` is set.
   var completion: CompletionPointer?
 
@@ -83,6 +86,8 @@ public struct Route {
   /// The plugin's name for the log, ended by NUL; it lives as long as the route.
   public var pluginName: UnsafePointer<CChar>?
   public var execution: mews_execution
+  /// When its handlers have to have answered; nil when they may take as long as they like.
+  public var deadline: RouteDeadlinePointer?
   /// The names of the pattern's parameters, in the order of the captures.
   public var parameterNames: UnsafePointer<ParameterName>?
   public var parameterCount = 0

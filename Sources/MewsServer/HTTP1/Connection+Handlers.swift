@@ -21,6 +21,7 @@ extension Connection {
       }
       return finish(connection, exchange)
     }
+    if let deadline = route.pointee.deadline { startDeadline(connection, deadline) }
     if route.pointee.execution == 1 && !context.pointee.forcesWorkers {
       connection.pointee.phase = .running
       exchange.pointee.packet.action = { packet in Exchange.runInline(Exchange.of(packet)) }
@@ -56,8 +57,13 @@ extension Connection {
   /// Keeps the bytes of the request for those who hold a token of it.
   @_noLocks @inline(__always)
   static func pinIfRetained(_ exchange: ExchangePointer, _ connection: ConnectionPointer) {
-    guard Exchange.isRetained(exchange), exchange.pointee.pinned == nil, let block = connection.pointee.input.firstBlock
-    else { return }
+    if Exchange.isRetained(exchange) { pin(exchange, connection) }
+  }
+
+  /// Keeps the bytes of the request for as long as the exchange.
+  @_noLocks @inline(__always)
+  static func pin(_ exchange: ExchangePointer, _ connection: ConnectionPointer) {
+    guard exchange.pointee.pinned == nil, let block = connection.pointee.input.firstBlock else { return }
     connection.pointee.context.pointee.cache.retain(block)
     exchange.pointee.pinned = block
   }
@@ -67,7 +73,9 @@ extension Connection {
   static func handlerDidReturn(_ exchange: ExchangePointer) {
     guard let context = exchange.pointee.context else { return }
     exchange.pointee.resources = context.pointee.resources
-    guard let connection = exchange.pointee.connection else { return IOContext.endExchange(exchange, context) }
+    guard let connection = exchange.pointee.connection else {
+      return _unsafePerformance { endUnawaited(exchange, context) }
+    }
     handlerDidReturn(exchange, connection, context)
   }
 
@@ -192,9 +200,10 @@ extension Exchange {
     }
   }
 
-  /// Says in the log what is wrong with a handler, and responds in its place if it has not.
+  /// Says in the log what is wrong with a handler, and responds in its place if it has not. Of one that is late anyway
+  /// there is no more to say.
   static func fail(_ exchange: ExchangePointer, _ failure: String) {
-    guard let context = exchange.pointee.context else { return }
+    guard let context = exchange.pointee.context, !isExpired(exchange) else { return }
     context.pointee.log._withUnsafeGuaranteedRef { log in
       let request =
         "\(String(decoding: exchange.pointee.methodView, as: UTF8.self)) "
@@ -219,9 +228,9 @@ extension Exchange {
   /// Runs the handler on the I/O thread, or on what was its thread when the handler began.
   @_noLocks
   static func runInline(_ exchange: ExchangePointer) {
-    guard let route = exchange.pointee.route, let context = exchange.pointee.context,
-      let connection = exchange.pointee.connection
-    else { return }
+    guard let route = exchange.pointee.route, let context = exchange.pointee.context else { return }
+    if hasMissedDeadline(exchange, route) { return Connection.handlerDidReturn(exchange) }
+    guard let connection = exchange.pointee.connection else { return }
     // Another thread may have prepared it.
     exchange.pointee.resources = context.pointee.resources
     // The client may have left since.
@@ -249,6 +258,7 @@ extension Exchange {
   @_noLocks
   private static func runOnWorker(_ exchange: ExchangePointer) {
     guard let route = exchange.pointee.route, let context = exchange.pointee.context else { return }
+    if hasMissedDeadline(exchange, route) { return sendBack(exchange, to: context) }
     if let resources = ThreadResources.current { exchange.pointee.resources = resources }
     guard runHandler(exchange, route.pointee.handler, route.pointee.state) else { return }
     sendBack(exchange, to: context)

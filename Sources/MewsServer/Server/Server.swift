@@ -17,6 +17,8 @@ public struct ServerOptions: Sendable {
   public var isLastOnAddresses = true
   public var drainTimeoutMilliseconds: UInt32 = 30_000
   public var forcesWorkers = false
+  /// How long handlers may take whose routes say nothing of it; 0 for as long as they like.
+  public var handlerTimeoutMilliseconds: UInt32 = 0
   public var limits = ServerLimits()
 
   public init() {}

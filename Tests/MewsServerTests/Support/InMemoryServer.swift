@@ -1,6 +1,7 @@
 import CMews
 import CMewsShims
 import Glibc
+import Synchronization
 import Testing
 
 @testable import MewsCore
@@ -28,6 +29,9 @@ final class InMemoryServer {
   private var clients: [InMemoryConnection] = []
   private var listeners: [ListenerPointer] = []
   private var listeningSets: [ListeningSet] = []
+  private var stoppedClock: StoppedClock?
+  /// How the threads are watched that have taken over the I/O thread's work.
+  private var watches: [RunWatchPointer] = []
 
   init(limits: ServerLimits = ServerLimits(), forcesWorkers: Bool = false, debug: BlockPoolDebug = .poison) throws {
     pool = try #require(BlockPool.create(limit: limits.poolBytes, debug: debug))
@@ -60,11 +64,14 @@ final class InMemoryServer {
 
   /// Registers a handler for a method and an exact path, run on the I/O thread unless something else is said.
   func handle(
-    _ method: String = "GET", _ path: String, on execution: Int = MEWS_EXECUTION_INLINE,
+    _ method: String = "GET", _ path: String, on execution: Int = MEWS_EXECUTION_INLINE, timeout: UInt32 = 0,
     _ body: @escaping (HandledExchange) -> mews_result
   ) {
-    routes.add(method, path, execution: mews_execution(execution), body)
+    routes.add(method, path, execution: mews_execution(execution), timeout: timeout, body)
   }
+
+  /// How many requests of a path were answered with 504 because their time was over.
+  func missedDeadlines(_ path: String) -> UInt64 { routes.missedCount(path) }
 
   var log: [String] { logLines.lines }
 
@@ -97,11 +104,28 @@ final class InMemoryServer {
 
   /// Does something as the I/O thread.
   func onIOThread<Result>(_ body: () throws -> Result) rethrows -> Result {
-    try Self.with(threadContext, body)
+    try with(threadContext, body)
   }
 
   /// Does something as a worker.
-  func onWorker<Result>(_ body: () throws -> Result) rethrows -> Result { try Self.with(workerContext, body) }
+  func onWorker<Result>(_ body: () throws -> Result) rethrows -> Result { try with(workerContext, body) }
+
+  /// Stops the clock that timers go by. From now on only `passTime` moves it.
+  func stopClock() {
+    stoppedClock = StoppedClock()
+    // The I/O thread knows the time from its last pass.
+    runPass()
+  }
+
+  /// Moves the clock, which was stopped, and runs what has become due. Any handler may do that to itself: it is then as
+  /// if it ran for so long while the I/O thread went on.
+  func passTime(milliseconds: Int64) {
+    moveClock(milliseconds: milliseconds)
+    runPasses()
+  }
+
+  /// Moves the clock, which was stopped.
+  func moveClock(milliseconds: Int64) { stoppedClock?.advance(milliseconds: milliseconds) }
 
   /// Runs passes of the I/O thread until none is asked for.
   func runPasses() {
@@ -120,9 +144,23 @@ final class InMemoryServer {
   /// Runs one pass. It never waits: it always finds a packet.
   func runPass() {
     onIOThread {
+      let watch = thread.state.pointee.watch
       thread.post(wakePacket)
-      #expect(IOThreadState.runPass(thread.state))
+      let isComplete = IOThreadState.runPass(thread.state)
+      #expect(isComplete || watch.pointee.is_lost)
     }
+  }
+
+  /// For an inline handler: another thread takes over the I/O thread's work from it, as from one that is stuck. What is
+  /// run as the I/O thread from now on, inside of the handler too, is that one's doing.
+  func takeOver() {
+    let stuck = thread.state.pointee.watch
+    #expect(RunWatch.enter(stuck))
+    shim_run_give_up(stuck)
+    let watch = RunWatchPointer.allocate(capacity: 1)
+    watch.initialize(to: RunWatch(isWatched: stuck.pointee.is_watched))
+    watches.append(watch)
+    thread.state.pointee.watch = watch
   }
 
   /// Runs the handlers that wait on the port, and returns how many there were. Their responses reach the I/O thread's
@@ -138,6 +176,22 @@ final class InMemoryServer {
       port.leave()
       return count
     }
+  }
+
+  /// Runs the handlers that wait on the port as a further worker does, on the calling thread, until it is told to end.
+  func workUntil(_ isOver: borrowing Atomic<Bool>, index: UInt32) throws {
+    let resources = try Self.makeResources(pool)
+    let worker = UnsafeMutablePointer<ThreadContext>.allocate(capacity: 1)
+    worker.initialize(to: ThreadContext(kind: .worker, index: index))
+    Self.prepare(worker, resources, clock)
+    shim_set_thread_context(worker)
+    while !isOver.load(ordering: .acquiring) {
+      if case .packet(let packet) = port.get(timeoutNanoseconds: 1_000_000) { _ = MewsCore.run(packet) }
+    }
+    port.leave()
+    shim_set_thread_context(nil)
+    ThreadResources.destroy(resources)
+    worker.deallocate()
   }
 
   /// Runs workers and passes until no handler waits.
@@ -204,6 +258,7 @@ final class InMemoryServer {
     for listeningSet in listeningSets { listeningSet.close() }
     workerContext.deallocate()
     threadContext.deallocate()
+    for watch in watches { watch.deallocate() }
     port.destroy()
     clock.deallocate()
     wakePacket.deallocate()
@@ -230,13 +285,14 @@ final class InMemoryServer {
     context.pointee.current = UnsafeMutableRawPointer(clock)
   }
 
-  private static func with<Result>(
+  private func with<Result>(
     _ context: UnsafeMutablePointer<ThreadContext>, _ body: () throws -> Result
   ) rethrows -> Result {
     let previous = shim_thread_context()
     shim_set_thread_context(context)
     defer { shim_set_thread_context(previous) }
-    return try body()
+    guard let stoppedClock else { return try body() }
+    return try stoppedClock.run(body)
   }
 }
 

@@ -12,7 +12,8 @@ final class RouteList {
     let route = UnsafeMutablePointer<Route>.allocate(capacity: 1)
 
     init(
-      _ method: String, _ path: String, _ execution: mews_execution, _ body: @escaping (HandledExchange) -> mews_result
+      _ method: String, _ path: String, _ execution: mews_execution, timeout: UInt32,
+      _ body: @escaping (HandledExchange) -> mews_result
     ) {
       self.method = method
       self.path = path
@@ -25,17 +26,29 @@ final class RouteList {
             return route.body(HandledExchange(pointer: ExchangePointer(exchange)))
           }, state: Unmanaged.passUnretained(self).toOpaque(), plugin: nil, pluginName: nil,
           execution: execution))
+      if timeout > 0 {
+        route.pointee.deadline = RouteDeadline.create(milliseconds: timeout, route: "\(method) \(path)")
+      }
     }
 
-    deinit { route.deallocate() }
+    deinit {
+      if let deadline = route.pointee.deadline { RouteDeadline.destroy(deadline) }
+      route.deallocate()
+    }
   }
 
   private var routes: [TestRoute] = []
 
   func add(
-    _ method: String, _ path: String, execution: mews_execution, _ body: @escaping (HandledExchange) -> mews_result
+    _ method: String, _ path: String, execution: mews_execution, timeout: UInt32 = 0,
+    _ body: @escaping (HandledExchange) -> mews_result
   ) {
-    routes.append(TestRoute(method, path, execution, body))
+    routes.append(TestRoute(method, path, execution, timeout: timeout, body))
+  }
+
+  /// How many requests of a path were answered with 504.
+  func missedCount(_ path: String) -> UInt64 {
+    routes.filter { $0.path == path }.reduce(0) { $0 + ($1.route.pointee.deadline?.pointee.missedCount ?? 0) }
   }
 
   func removeAll() { routes = [] }
