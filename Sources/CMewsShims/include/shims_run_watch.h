@@ -62,6 +62,18 @@ SHIM_NO_LOCKS static inline void shim_run_resume(struct shim_run_watch *_Nonnull
     __atomic_store_n(&watch->word, watch->number, __ATOMIC_RELEASE);
 }
 
+/* What the word says. Any thread. */
+static inline uint64_t shim_run_word(const struct shim_run_watch *_Nonnull watch) {
+    return __atomic_load_n(&watch->word, __ATOMIC_ACQUIRE);
+}
+
+/* Makes the watch of a thread that has lost its I/O thread's work ready for another's. */
+static inline void shim_run_reset(struct shim_run_watch *_Nonnull watch) {
+    __atomic_store_n(&watch->word, (uint64_t)SHIM_RUN_BUSY, __ATOMIC_RELAXED);
+    __atomic_store_n(&watch->claim, (uint64_t)0, __ATOMIC_RELEASE);
+    watch->is_lost = false;
+}
+
 /*
  * Takes the work over from a run, which the caller has seen in `word`. Returns false when the run is over, or touches
  * what belongs to the I/O thread at this moment. One thread at a time may call this for a watch.

@@ -43,17 +43,11 @@ extension shim_run_watch {
   public static func resume(_ watch: RunWatchPointer) { shim_run_resume(watch) }
 
   /// What the word says: the number of the run that goes on, or an odd number. Any thread.
-  static func word(_ watch: RunWatchPointer) -> UInt64 {
-    withUnsafePointer(to: &watch.pointee.word) { shim_load_acquire($0) }
-  }
+  static func word(_ watch: RunWatchPointer) -> UInt64 { shim_run_word(watch) }
 
   /// Whether a word is that of a run that can be taken.
   static func isRun(_ word: UInt64) -> Bool { word & UInt64(SHIM_RUN_BUSY) == 0 }
 
   /// Makes the watch of a thread that has lost its I/O thread's work ready for another's.
-  static func reset(_ watch: RunWatchPointer) {
-    withUnsafeMutablePointer(to: &watch.pointee.word) { shim_store_relaxed($0, UInt64(SHIM_RUN_BUSY)) }
-    withUnsafeMutablePointer(to: &watch.pointee.claim) { shim_store_release($0, 0) }
-    watch.pointee.is_lost = false
-  }
+  static func reset(_ watch: RunWatchPointer) { shim_run_reset(watch) }
 }
