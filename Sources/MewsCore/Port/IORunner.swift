@@ -18,8 +18,8 @@ struct IORunner: ~Copyable {
   var seat = 0
   /// Guarded by the pool's lock: the stack of those that stand by.
   var next: IORunnerPointer?
-  /// For the watcher.
-  var sample = WorkerSample()
+  /// For the watcher. In memory of its own, since that changes it whatever the thread does with its context.
+  let sample: UnsafeMutablePointer<WorkerSample>
   var thread: pthread_t = 0
 
   /// The thread's name begins with it, and ends with its number among those of that name.
@@ -62,12 +62,15 @@ struct IORunner: ~Copyable {
     let runner = memory.bindMemory(to: IORunner.self, capacity: 1)
     var context = context
     context.isRunner = true
-    runner.initialize(to: IORunner(context: context, watch: watch, pool: pool, name: name))
+    let sample = UnsafeMutablePointer<WorkerSample>.allocate(capacity: 1)
+    sample.initialize(to: WorkerSample())
+    runner.initialize(to: IORunner(context: context, watch: watch, pool: pool, name: name, sample: sample))
     return runner
   }
 
   static func destroy(_ runner: IORunnerPointer) {
-    runner.pointee.sample.close()
+    runner.pointee.sample.pointee.close()
+    runner.pointee.sample.deallocate()
     free(runner.pointee.watch)
     runner.deinitialize(count: 1)
     free(runner)
@@ -91,7 +94,7 @@ struct IORunner: ~Copyable {
     let hooks = pool.pointee.hooks
     shim_set_thread_context(&runner.pointee.context)
     shim_thread_set_name(runner.pointee.name.prefix.utf8Start, runner.pointee.name.number)
-    runner.pointee.sample = WorkerSample(keepsDescriptor: true)
+    runner.pointee.sample.pointee = WorkerSample(keepsDescriptor: true)
     let isReady = hooks.start?(hooks.context) ?? true
     var hasOrder = runner.pointee.assignment != nil
     while hasOrder || (isReady && IORunnerPoolState.standBy(runner)) {

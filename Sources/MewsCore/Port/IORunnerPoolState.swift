@@ -3,6 +3,8 @@ import Glibc
 import Synchronization
 
 /// The memory behind an `IORunnerPool`: who does the work of which I/O thread, and who stands by.
+///
+/// What the lock guards comes first, for the reason that `PortState` has.
 struct IORunnerPoolState: ~Copyable {
   typealias Pointer = UnsafeMutablePointer<IORunnerPoolState>
 
@@ -15,6 +17,12 @@ struct IORunnerPoolState: ~Copyable {
     var since: Int64 = 0
   }
 
+  // Guarded by the lock, as are the seats' runners.
+  private var runnerCount = 0
+  private var first: IORunnerPointer?
+  private var isEnding = false
+  private var figures = TakeoverStatistics()
+
   let seats: UnsafeMutablePointer<Seat>
   let seatCount: Int
   let standbys: Int
@@ -25,12 +33,8 @@ struct IORunnerPoolState: ~Copyable {
   let isWatched: UnsafeMutablePointer<UInt32>
 
   let lock = FutexLock(spins: ProcessorCount.available > 1)
-  // Guarded by the lock, as are the seats' runners.
+  /// Guarded by the lock.
   private let runners: UnsafeMutablePointer<IORunnerPointer>
-  private var runnerCount = 0
-  private var first: IORunnerPointer?
-  private var isEnding = false
-  private var figures = TakeoverStatistics()
   /// I/O threads that have started and not ended. `awaitEnd` sleeps on it.
   let serving = Atomic<UInt32>(0)
 
@@ -76,8 +80,10 @@ struct IORunnerPoolState: ~Copyable {
       return ENOMEM
     }
     // With the pool locked, so that its end finds either no runner or one with a thread.
-    let error = shim_thread_create(&runner.pointee.thread, IORunner.stackSize, IORunner.body, runner)
+    var thread: pthread_t = 0
+    let error = shim_thread_create(&thread, IORunner.stackSize, IORunner.body, runner)
     if error == 0 {
+      runner.pointee.thread = thread
       (pool.pointee.runners + number).initialize(to: runner)
       pool.pointee.runnerCount += 1
       if let seat {

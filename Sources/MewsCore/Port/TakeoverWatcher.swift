@@ -124,6 +124,6 @@ struct TakeoverWatcher {
 
   /// Whether a handler that was seen to run for so long is one that does not return soon.
   private static func mayTake(_ runner: IORunnerPointer, _ nanoseconds: Int64) -> Bool {
-    nanoseconds >= patience || runner.pointee.sample.isAsleep() == true
+    nanoseconds >= patience || runner.pointee.sample.pointee.isAsleep() == true
   }
 }
