@@ -94,7 +94,8 @@ struct IORunner: ~Copyable {
     let hooks = pool.pointee.hooks
     shim_set_thread_context(&runner.pointee.context)
     shim_thread_set_name(runner.pointee.name.prefix.utf8Start, runner.pointee.name.number)
-    runner.pointee.sample.pointee = WorkerSample(keepsDescriptor: true)
+    let sample = runner.pointee.sample
+    sample.pointee = WorkerSample(keepsDescriptor: true)
     let isReady = hooks.start?(hooks.context) ?? true
     var hasOrder = runner.pointee.assignment != nil
     while hasOrder || (isReady && IORunnerPoolState.standBy(runner)) {

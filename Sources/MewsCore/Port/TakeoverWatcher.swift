@@ -124,6 +124,8 @@ struct TakeoverWatcher {
 
   /// Whether a handler that was seen to run for so long is one that does not return soon.
   private static func mayTake(_ runner: IORunnerPointer, _ nanoseconds: Int64) -> Bool {
-    nanoseconds >= patience || runner.pointee.sample.pointee.isAsleep() == true
+    // Through a pointer of its own: what is changed behind it is no part of the runner.
+    let sample = runner.pointee.sample
+    return nanoseconds >= patience || sample.pointee.isAsleep() == true
   }
 }
