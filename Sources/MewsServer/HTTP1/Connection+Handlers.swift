@@ -21,14 +21,16 @@ extension Connection {
       }
       return finish(connection, exchange)
     }
-    if route.pointee.execution == 1 && !context.pointee.forcesWorkers {
+    let execution = Route.execution(route)
+    if execution == 1 && !context.pointee.forcesWorkers {
       connection.pointee.phase = .running
       Exchange.prepareForIOThread(exchange)
       context.pointee.thread.runHandler(Exchange.packet(exchange))
       return false
     }
     connection.pointee.phase = .running
-    Exchange.prepareForWorker(exchange, route)
+    if let record = route.pointee.record { RouteRecord.cell(record, context.pointee.number).countWorkerRun() }
+    Exchange.prepareForWorker(exchange, isUncounted: execution == 3)
     IOContext.queue(Exchange.packet(exchange), context)
     return false
   }
@@ -154,6 +156,7 @@ extension Exchange {
     _ exchange: ExchangePointer, _ handler: mews_handler, _ state: UnsafeMutableRawPointer?
   ) -> Bool {
     let thread = UInt64(UInt(bitPattern: shim_thread_context()))
+    ThreadContext.current?.pointee.exchange = UnsafeMutableRawPointer(exchange)
     shim_store_relaxed(handlerWord(exchange), thread)
     let result = _unsafePerformance { handler(OpaquePointer(exchange), state) }
     shim_store_relaxed(handlerWord(exchange), 0)
@@ -197,12 +200,12 @@ extension Exchange {
     respondError(exchange, status: 500, reason: "")
   }
 
-  /// Gives the exchange an output of its own and a packet whose action runs the handler. A handler that is declared to
+  /// Gives the exchange an output of its own and a packet whose action runs the handler. A handler that is known to
   /// block takes none of the places of those that run.
   @_noLocks
-  static func prepareForWorker(_ exchange: ExchangePointer, _ route: UnsafePointer<Route>) {
+  static func prepareForWorker(_ exchange: ExchangePointer, isUncounted: Bool) {
     exchange.pointee.output = withUnsafeMutablePointer(to: &exchange.pointee.response) { $0 }
-    exchange.pointee.packet.isUncounted = route.pointee.execution == 3 ? 1 : 0
+    exchange.pointee.packet.isUncounted = isUncounted ? 1 : 0
     exchange.pointee.packet.action = { packet in Exchange.runOnWorker(Exchange.of(packet)) }
   }
 
@@ -215,17 +218,27 @@ extension Exchange {
 
   @_noLocks
   private static func runInline(_ exchange: ExchangePointer) {
-    guard let route = exchange.pointee.route else { return }
-    guard runHandler(exchange, route.pointee.handler, route.pointee.state) else { return }
-    Connection.handlerDidReturn(exchange)
+    guard let route = exchange.pointee.route, let context = exchange.pointee.context else { return }
+    let run = RouteRun.beginInline(route, context)
+    let hasResponse = runHandler(exchange, route.pointee.handler, route.pointee.state)
+    if run.isMeasured { run.observe(run.sample()) }
+    if hasResponse { Connection.handlerDidReturn(exchange) }
   }
 
   @_noLocks
   private static func runOnWorker(_ exchange: ExchangePointer) {
     guard let route = exchange.pointee.route, let context = exchange.pointee.context else { return }
     if let resources = ThreadResources.current { exchange.pointee.resources = resources }
-    guard runHandler(exchange, route.pointee.handler, route.pointee.state) else { return }
-    sendBack(exchange, to: context)
+    let run = RouteRun.beginOnWorker(route, isUncounted: exchange.pointee.packet.isUncounted != 0)
+    let hasResponse = runHandler(exchange, route.pointee.handler, route.pointee.state)
+    guard run.isMeasured else {
+      if hasResponse { sendBack(exchange, to: context) }
+      return
+    }
+    let sample = run.sample()
+    // First, because the client waits.
+    if hasResponse { sendBack(exchange, to: context) }
+    run.observe(sample)
   }
 
   /// Hands an exchange back to its I/O thread.

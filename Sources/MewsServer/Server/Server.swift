@@ -17,6 +17,8 @@ public struct ServerOptions: Sendable {
   public var isLastOnAddresses = true
   public var drainTimeoutMilliseconds: UInt32 = 30_000
   public var forcesWorkers = false
+  /// Whether the class of routes that declare none is learned; otherwise they are run on workers.
+  public var learnsExecution = true
   public var limits = ServerLimits()
 
   public init() {}
@@ -40,6 +42,8 @@ public final class Server: @unchecked Sendable {
   public let log: ServerLog
   public let port: CompletionPort
   public let pool: BlockPool
+  /// What is common to the records of its routes.
+  public let learning: RouteLearning
   public private(set) var listeningSets: [ListeningSet] = []
   let life: ServerLife
   let workGate = Gate()
@@ -52,6 +56,7 @@ public final class Server: @unchecked Sendable {
   public init(options: ServerOptions, log: ServerLog) throws(SystemError) {
     self.options = options
     self.log = log
+    learning = RouteLearning(ioThreads: options.effectiveIOThreads, log: log)
     guard let port = CompletionPort.create(concurrency: options.effectiveWorkers) else {
       throw SystemError(call: "malloc", code: ENOMEM)
     }
@@ -168,6 +173,7 @@ public final class Server: @unchecked Sendable {
         resources: resources, thread: thread, port: port, application: application, limits: options.limits, log: log,
         forcesWorkers: options.forcesWorkers))
     context.pointee.life = life.state
+    context.pointee.number = index
     context.pointee.isLastOnAddresses = options.isLastOnAddresses
     IOContext.prepare(context)
     for listeningSet in listeningSets {

@@ -12,7 +12,8 @@ final class RouteList {
     let route = UnsafeMutablePointer<Route>.allocate(capacity: 1)
 
     init(
-      _ method: String, _ path: String, _ execution: mews_execution, _ body: @escaping (HandledExchange) -> mews_result
+      _ method: String, _ path: String, _ execution: mews_execution, _ record: RouteRecordPointer?,
+      _ body: @escaping (HandledExchange) -> mews_result
     ) {
       self.method = method
       self.path = path
@@ -25,17 +26,23 @@ final class RouteList {
             return route.body(HandledExchange(pointer: ExchangePointer(exchange)))
           }, state: Unmanaged.passUnretained(self).toOpaque(), plugin: nil, pluginName: nil,
           execution: execution))
+      route.pointee.record = record
     }
 
-    deinit { route.deallocate() }
+    deinit {
+      if let record = route.pointee.record { RouteRecord.destroy(record) }
+      route.deallocate()
+    }
   }
 
   private var routes: [TestRoute] = []
 
+  /// - Parameter record: how the route's runs are counted; the list frees it.
   func add(
-    _ method: String, _ path: String, execution: mews_execution, _ body: @escaping (HandledExchange) -> mews_result
+    _ method: String, _ path: String, execution: mews_execution, record: RouteRecordPointer? = nil,
+    _ body: @escaping (HandledExchange) -> mews_result
   ) {
-    routes.append(TestRoute(method, path, execution, body))
+    routes.append(TestRoute(method, path, execution, record, body))
   }
 
   func removeAll() { routes = [] }
