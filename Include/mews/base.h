@@ -150,7 +150,7 @@ MEWS_STATIC_ASSERT(sizeof(mews_bytes) == 2 * sizeof(void *), "mews_bytes is a po
 
 /*
  * Called once when bytes that were passed by reference are no longer needed: on a thread of the server, or by the
- * function that refuses them.
+ * function that refuses them. It must not wait: the connections of an I/O thread would wait with it.
  */
 typedef void (*mews_release)(void *MEWS_NULLABLE context);
 

@@ -198,7 +198,8 @@ MEWS_IN_HANDLER MEWS_MUST_CHECK mews_result mews_exchange_retain(
 
 /*
  * Whether somebody still waits for the response: MEWS_OK; or MEWS_E_GONE when the exchange is over, its client has left
- * (a handler that takes long may ask this now and then), its server has cut it off, or there never was one.
+ * (a handler that takes long may ask this now and then), its handler timeout has passed, its server has cut it off, or
+ * there never was one.
  */
 MEWS_ANY_THREAD mews_result mews_token_status(mews_token token);
 
@@ -231,8 +232,8 @@ MEWS_ANY_THREAD mews_result mews_token_release(mews_token token);
  *   handler does not return MEWS_PENDING after all, its own outcome counts and a completion is dropped.
  * - MEWS_OK and MEWS_E_GONE spend the token: it is released, and nothing is left to be done with it. After any other
  *   answer it is still the caller's.
- * - MEWS_E_GONE says that nobody waits any more: the exchange is over, the client has left, or the server has cut the
- *   request off. What the caller prepared is the caller's to clean up, as after every error.
+ * - MEWS_E_GONE says that nobody waits any more: the exchange is over, the client has left, the route's handler timeout
+ *   has passed, or the server has cut the request off. What the caller prepared is the caller's to clean up, as after every error.
  * - The client may also leave after MEWS_OK: then the response is dropped, as any response may be.
  * - While the server stops, a pending exchange is a request in flight: the stop waits for it until the drain timeout,
  *   and then cuts it off.

@@ -110,13 +110,28 @@ MEWS_IN_START mews_result mews_route(
     mews_plugin *MEWS_REQUIRED self, const char *MEWS_REQUIRED method, const char *MEWS_REQUIRED pattern,
     mews_handler MEWS_REQUIRED handler);
 
+/*
+ * A handler timeout is how long a request may be with its handler, in milliseconds: from when it is whole until the
+ * handler has returned with a response or a pending response was completed, the wait for a worker included. A route has
+ * a timeout of its own, or the host's (--handler-timeout; handler_timeout_ms of mews_server_options), which is none
+ * unless it is set.
+ *
+ * When the time is over, the client gets 504 Gateway Timeout, and the connection is closed after it. A handler that has
+ * not been called by then never is. One that runs goes on undisturbed: what it calls works as before, what it reads
+ * stays where it is, and its response, its error or its completion is dropped. mews_token_status and the functions that
+ * complete answer MEWS_E_GONE; a handler that takes long can ask, and end early.
+ */
+
+/* For handler_timeout_ms: none, whatever the host is set up for. */
+#define MEWS_HANDLER_TIMEOUT_NONE UINT32_MAX
+
 /* What more can be said of a route. Start from MEWS_ROUTE_OPTIONS_INIT. */
 typedef struct mews_route_options {
     uint32_t struct_size;
     mews_execution execution;
     void *MEWS_NULLABLE state; /* given to the handler instead of the plugin's state, when use_state is not 0 */
     uint32_t use_state;
-    uint32_t reserved;
+    uint32_t handler_timeout_ms; /* 0: the host's */
 } mews_route_options;
 
 MEWS_STATIC_ASSERT(sizeof(mews_route_options) == 16 + sizeof(void *), "layout of mews_route_options");
@@ -178,8 +193,8 @@ MEWS_ANY_THREAD mews_text mews_plugin_version(const mews_plugin *MEWS_REQUIRED s
 MEWS_ANY_THREAD uint32_t mews_process_index(const mews_plugin *MEWS_REQUIRED self);
 
 /*
- * How many threads of this process may run handlers at most, I/O threads included: the indexes below are smaller. There
- * are fewer until they are needed.
+ * How many threads of this process may run handlers at most, I/O threads and those that stand by for them included: the
+ * indexes below are smaller. There are fewer until they are needed.
  */
 MEWS_ANY_THREAD uint32_t mews_worker_count(const mews_plugin *MEWS_REQUIRED self);
 

@@ -154,8 +154,9 @@ MEWS_ANY_THREAD void mews_port_close(mews_port *MEWS_NULLABLE port);
 
 /*
  * Says that the calling thread is about to block (begin) and that it goes on (end): in between, another thread may be
- * released in its place. For threads that are associated with a port and for handlers on workers; elsewhere they do
- * nothing. Pairs may be nested.
+ * released in its place. For threads that are associated with a port and for handlers; elsewhere they do nothing. A
+ * handler that runs on an I/O thread is a worker's from the first begin on: another thread goes on with the I/O
+ * thread's connections. Pairs may be nested.
  */
 MEWS_ANY_THREAD void mews_blocking_begin(void);
 MEWS_ANY_THREAD void mews_blocking_end(void);

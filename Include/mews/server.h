@@ -70,11 +70,14 @@ typedef struct mews_server_options {
     uint32_t workers_max;                       /* how many worker threads there may be, those included whose handlers
                                                    sleep, at least workers; default: 512, or twice workers */
     mews_listen_sockets listen_sockets;         /* default: MEWS_LISTEN_AUTO */
+    uint32_t handler_timeout_ms;                /* of routes that have none of their own; default: none (plugin.h) */
+    uint32_t reserved;
 } mews_server_options;
 
-MEWS_STATIC_ASSERT(sizeof(mews_server_options) == 32 + 2 * sizeof(void *), "layout of mews_server_options");
+MEWS_STATIC_ASSERT(sizeof(mews_server_options) == 40 + 2 * sizeof(void *), "layout of mews_server_options");
 
-#define MEWS_SERVER_OPTIONS_INIT {(uint32_t)sizeof(mews_server_options), MEWS_IO_AUTO, 0, 0, NULL, NULL, 0, 0, 0, 0}
+#define MEWS_SERVER_OPTIONS_INIT \
+    {(uint32_t)sizeof(mews_server_options), MEWS_IO_AUTO, 0, 0, NULL, NULL, 0, 0, 0, 0, 0, 0}
 
 /*
  * Makes a server. Nothing runs yet.

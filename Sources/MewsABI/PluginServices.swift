@@ -95,7 +95,8 @@ import MewsServer
 
 var defaultRouteOptions: mews_route_options {
   mews_route_options(
-    struct_size: UInt32(MemoryLayout<mews_route_options>.size), execution: 0, state: nil, use_state: 0, reserved: 0)
+    struct_size: UInt32(MemoryLayout<mews_route_options>.size), execution: 0, state: nil, use_state: 0,
+    handler_timeout_ms: 0)
 }
 
 /// The caller's options as far as the caller's header knows them; nil when its size makes no sense.

@@ -20,6 +20,7 @@ import MewsServer
   hostOptions.server.workersMaximum = Int(options.workers_max)
   hostOptions.server.listenSockets = listenSockets
   if options.drain_timeout_ms > 0 { hostOptions.server.drainTimeoutMilliseconds = options.drain_timeout_ms }
+  hostOptions.server.handlerTimeoutMilliseconds = options.handler_timeout_ms
   guard HostCount.claim() else { return mews_result(MEWS_E_LIMIT) }
   let log = ServerLog(function: options.log, context: options.log_context, level: options.log_level)
   do throws(SystemError) {

@@ -93,14 +93,28 @@ public final class Host: @unchecked Sendable {
   ///
   /// - Returns: false when the drain timeout passed and requests were cut off.
   public func wait() -> Bool {
+    let wasJoined = server.isJoined
     let isClean = server.wait()
     timers.end()
+    if !wasJoined { reportMissedDeadlines() }
     guard server.isJoined else { return false }
     for plugin in plugins.reversed() where plugin.phase == .started {
       plugin.phase = .stopped
       plugin.stop?(plugin.handle, plugin.state.pointee)
     }
     return isClean
+  }
+
+  /// Says how many requests each route has left without an answer for too long, if any.
+  private func reportMissedDeadlines() {
+    for plugin in plugins + [program] {
+      for route in plugin.routes {
+        guard let count = route.deadline?.pointee.missedCount, count > 0 else { continue }
+        log.write(
+          Int(MEWS_LEVEL_INFO), "\(route.method) \(route.pattern): requests answered with 504 in all: \(count)",
+          source: plugin.name)
+      }
+    }
   }
 
   /// Frees the server, after `wait` or before the start. When a handler never returned, everything it could touch

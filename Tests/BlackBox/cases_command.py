@@ -31,7 +31,7 @@ def test_help():
     """mews help names every command, mews help run every option"""
     options = (
         "--listen", "--listen-sockets", "--io", "--io-threads", "--workers", "--workers-max", "--set", "--strict",
-        "--no-supervisor",
+        "--handler-timeout", "--no-supervisor",
     )
     for arguments, words in {
         ("help",): ("run", "version", "help"),
@@ -76,6 +76,7 @@ def test_bad_option_values():
         "--listen-sockets": ("0", "many", ""),
         "--workers": ("0", "-1", "abc"),
         "--workers-max": ("0", "-1", "abc"),
+        "--handler-timeout": ("-1", "1s", "86400001"),
         "--set": ("nonsense", "plugin=value", "=value", ".key=value"),
     }.items():
         for value in values:

@@ -157,6 +157,19 @@ def test_async_client_gone():
     assert not features().find_lines(" (warning|error) .*async-sleep"), features().log
 
 
+def test_late():
+    """a handler that takes longer than its timeout is answered with 504, be it asynchronous or not"""
+    for path in ("late", "late-async"):
+        with wire.Connection(features().port) as connection:
+            assert connection.get(f"/features/{path}/10").body == b"in time\n"
+            _, ended = sleepers(features().port)
+            response = connection.get(f"/features/{path}/300")
+            assert response.status == 504 and response.field("Connection") == "close", response
+            connection.expect_closed()
+    host.wait_until(lambda: sleepers(features().port)[1] == ended + 1, "the task ends")
+    assert not features().find_lines(" error .*/features/late"), features().log
+
+
 def test_async_stop_while_suspended():
     """a host that stops waits for a suspended handler and sends its response"""
     with host.Host(directory()) as server, wire.Connection(server.port) as connection:

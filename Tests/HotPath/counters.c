@@ -29,7 +29,7 @@
 
 enum kind { ALLOCATE, FREE, MAP, LOCK, FUTEX, RETAIN, RELEASE, OBJECT, KINDS };
 
-enum role { OTHER, IO, WORKER, ROLES };
+enum role { OTHER, IO, WORKER, WATCHER, ROLES };
 
 /* The layout of the file; the reader knows it, too. */
 struct counters {
@@ -40,7 +40,7 @@ struct counters {
 
 static const struct counters names = {
     .kinds = {"allocate", "free", "map", "lock", "futex", "retain", "release", "object"},
-    .roles = {"other", "io", "worker"},
+    .roles = {"other", "io", "worker", "watcher"},
 };
 static struct counters before_start;
 static struct counters *counters = &before_start;
@@ -320,7 +320,10 @@ int prctl(int option, ...) {
     if (option == PR_SET_NAME) {
         const char *name = (const char *)arguments[0];
         dl_iterate_phdr(replace_in_image, NULL);
-        role = strncmp(name, "mews-io", 7) == 0 ? IO : strncmp(name, "mews-worker", 11) == 0 ? WORKER : OTHER;
+        role = OTHER;
+        if (strncmp(name, "mews-io", 7) == 0 || strncmp(name, "mews-standby", 12) == 0) role = IO;
+        if (strncmp(name, "mews-worker", 11) == 0) role = WORKER;
+        if (strcmp(name, "mews-takeover") == 0) role = WATCHER;
     }
     return (int)system_call(
         SYS_prctl, option, (long)arguments[0], (long)arguments[1], (long)arguments[2], (long)arguments[3], 0);

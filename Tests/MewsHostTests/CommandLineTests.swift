@@ -35,7 +35,7 @@ struct CommandLineTests {
     let options = try run(
       "--listen", "http://*:80", "--io=epoll", "--io-threads", "2", "plugins", "--workers=1024",
       "--workers-max", "4096", "--set", "a.b=c=d", "--set=x.y.z=", "--strict", "--no-supervisor", "--execution",
-      "worker", "--log-level=warning", "--listen-sockets=per-thread",
+      "worker", "--log-level=warning", "--listen-sockets=per-thread", "--handler-timeout", "1500",
       "--listen=http://[::1]:1")
     #expect(options.directory == "plugins")
     #expect(options.listen.map(\.description) == ["http://*:80", "http://[::1]:1"])
@@ -50,6 +50,8 @@ struct CommandLineTests {
     #expect(options.execution == .worker)
     #expect(options.logLevel == .warning)
     #expect(options.listenSockets == .perThread)
+    #expect(options.handlerTimeout == 1500)
+    #expect(options.serverOptions.handlerTimeoutMilliseconds == 1500)
   }
 
   @Test("lets the last of two options count")
@@ -115,6 +117,11 @@ struct CommandLineTests {
       (["run", "a", "--io", "kqueue"], "--io: expected auto, io_uring or epoll, got 'kqueue'"),
       (["run", "a", "--execution=inline"], "--execution: expected auto, declared or worker, got 'inline'"),
       (["run", "a", "--listen-sockets", "2"], "--listen-sockets: expected auto, shared or per-thread, got '2'"),
+      (
+        ["run", "a", "--handler-timeout", "86400001"],
+        "--handler-timeout: expected a number from 0 to 86400000, got '86400001'"
+      ),
+      (["run", "a", "--handler-timeout=1s"], "--handler-timeout: expected a number from 0 to 86400000, got '1s'"),
       (["run", "a", "--log-level", "loud"], "--log-level: expected debug, info, warning or error, got 'loud'"),
       (["run", "a", "--set", "key=value"], "--set: expected PLUGIN.KEY=VALUE, got 'key=value'"),
       (["run", "a", "--set", "a.b"], "--set: expected PLUGIN.KEY=VALUE, got 'a.b'"),
@@ -183,6 +190,7 @@ struct CommandLineTests {
     options.workers = 7
     options.workersMax = 70
     options.listenSockets = .perThread
+    options.handlerTimeout = 250
     options.settings = ["a.b=c", "a.b=", "x.y=--strict"].compactMap(PluginSetting.init(parsing:))
     options.isStrict = true
     options.hasSupervisor = false

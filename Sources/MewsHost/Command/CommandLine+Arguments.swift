@@ -7,6 +7,7 @@ extension RunOptions {
     if let workers { arguments.append("\(CommandOption.workers.rawValue)=\(workers)") }
     if let workersMax { arguments.append("\(CommandOption.workersMax.rawValue)=\(workersMax)") }
     arguments.append("\(CommandOption.listenSockets.rawValue)=\(listenSockets.rawValue)")
+    if handlerTimeout > 0 { arguments.append("\(CommandOption.handlerTimeout.rawValue)=\(handlerTimeout)") }
     arguments += settings.map { "\(CommandOption.set.rawValue)=\($0.path)=\($0.value)" }
     if isStrict { arguments.append(CommandOption.strict.rawValue) }
     if !hasSupervisor { arguments.append(CommandOption.noSupervisor.rawValue) }

@@ -171,6 +171,7 @@ private struct ArgumentParser {
     case .workers: return Self.assign(number(value, CommandOption.threadRange), toOptional: &options.workers)
     case .workersMax:
       return Self.assign(number(value, CommandOption.workerThreadRange), toOptional: &options.workersMax)
+    case .handlerTimeout: return Self.assign(number(value, CommandOption.timeoutRange), to: &options.handlerTimeout)
     case .processIndex: return Self.assign(number(value, CommandOption.processRange), to: &worker.processIndex)
     case .controlDescriptor: return Self.assign(descriptor(value), toOptional: &worker.controlDescriptor)
     case .set:

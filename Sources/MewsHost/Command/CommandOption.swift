@@ -8,6 +8,7 @@ enum CommandOption: String, CaseIterable {
   case workers = "--workers"
   case workersMax = "--workers-max"
   case listenSockets = "--listen-sockets"
+  case handlerTimeout = "--handler-timeout"
   case set = "--set"
   case strict = "--strict"
   case noSupervisor = "--no-supervisor"
@@ -22,6 +23,8 @@ enum CommandOption: String, CaseIterable {
   static let threadRange = 1...1024
   /// Worker threads, those included whose handlers sleep.
   static let workerThreadRange = 1...4096
+  /// Milliseconds, up to a day; 0 for none.
+  static let timeoutRange = 0...86_400_000
   /// 0 to 2 are the standard streams.
   static let descriptorRange = 3...1_048_575
   static let processRange = 0...1023
@@ -37,6 +40,7 @@ enum CommandOption: String, CaseIterable {
     case .logLevel: Self.list(LogLevel.allCases.map(\.name))
     case .ioThreads, .workers: Self.number(Self.threadRange)
     case .workersMax: Self.number(Self.workerThreadRange)
+    case .handlerTimeout: Self.number(Self.timeoutRange)
     case .set: "PLUGIN.KEY=VALUE"
     case .inheritListener: "FD[,FD...]=URL with " + Self.number(Self.descriptorRange)
     case .controlDescriptor: Self.number(Self.descriptorRange)

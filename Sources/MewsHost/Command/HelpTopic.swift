@@ -66,6 +66,9 @@ public enum HelpTopic: String, CaseIterable, Sendable {
                               its runs turn out to be; declared, as each route
                               says, or on worker threads; worker, always on
                               worker threads. Default: auto
+      --handler-timeout MS    answer 504 when a handler has not responded after so
+                              many milliseconds, up to 86400000 (a day), unless its
+                              route has a timeout of its own. Default: 0, no limit
       --strict                do not start when a plugin cannot be loaded
       --no-supervisor         run in one process, for debuggers and profilers
       --log-level LEVEL       leave out lines below debug, info, warning or error.

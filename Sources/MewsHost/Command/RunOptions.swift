@@ -73,6 +73,8 @@ public struct RunOptions: Equatable, Sendable {
   public var workersMax: Int?
   /// How many sockets listen on an address.
   public var listenSockets = ListenSocketPolicy.automatic
+  /// How long handlers may take whose routes say nothing of it, in milliseconds; 0 for as long as they like.
+  public var handlerTimeout = 0
   /// In the order given: of two for one key, the later counts.
   public var settings: [PluginSetting] = []
   /// Whether a plugin that cannot be loaded keeps the host from starting.
@@ -95,6 +97,7 @@ extension RunOptions {
     result.listenSockets = listenSockets
     result.forcesWorkers = execution == .worker
     result.learnsExecution = execution == .automatic
+    result.handlerTimeoutMilliseconds = UInt32(clamping: handlerTimeout)
     return result
   }
 }

@@ -97,7 +97,8 @@ struct WorkerMain {
       Int(MEWS_LEVEL_INFO),
       "loaded \(plugin.file ?? ""): \(plugin.name) \(plugin.version)")
     for route in plugin.routes {
-      log.write(Int(MEWS_LEVEL_INFO), "  \(route.method) \(route.pattern) (\(route.executionName))")
+      let timeout = route.deadline.map { ", 504 after \($0.pointee.milliseconds) ms" } ?? ""
+      log.write(Int(MEWS_LEVEL_INFO), "  \(route.method) \(route.pattern) (\(route.executionName)\(timeout))")
     }
   }
 

@@ -28,6 +28,10 @@ extension Plugin {
       route.deallocate()
       return refuse(error, method, pattern)
     }
+    let timeout = handlerTimeout(options)
+    if timeout > 0 {
+      route.pointee.deadline = RouteDeadline.create(milliseconds: timeout, route: "\(method) \(pattern)")
+    }
     // The pattern was parsed a moment ago, so it is there.
     if let names = host.router.routes.last?.pattern.parameterNames { route.pointee.setParameterNames(names) }
     routes.append(
@@ -39,6 +43,13 @@ extension Plugin {
     let names = RouteNames(method: method, pattern: pattern, plugin: name, declared: declared?.name ?? "auto")
     let policy = RoutePolicy(declared: declared, options: host.server.options)
     return RouteRecord.create(names, policy: policy, learning: host.server.learning)
+  }
+
+  /// Milliseconds; 0 for none.
+  private func handlerTimeout(_ options: mews_route_options) -> UInt32 {
+    let own = options.handler_timeout_ms
+    let effective = own > 0 ? own : host.server.options.handlerTimeoutMilliseconds
+    return effective == MEWS_HANDLER_TIMEOUT_NONE ? 0 : effective
   }
 
   private func refuse(_ error: RouterError, _ method: String, _ pattern: String) -> mews_result {
@@ -61,8 +72,9 @@ extension Plugin {
     for route in routes {
       route.route.pointee.freeParameterNames()
       if let record = route.route.pointee.record { RouteRecord.destroy(record) }
-      route.route.deallocate()
+      if let deadline = route.route.pointee.deadline { RouteDeadline.destroy(deadline) }
     }
+    for route in routes { route.route.deallocate() }
     routes = []
   }
 

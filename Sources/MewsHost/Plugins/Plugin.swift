@@ -103,4 +103,7 @@ public struct RegisteredRoute {
 
   /// What is known of its runs. Any thread, while the plugin is there.
   var report: RouteReport? { route.pointee.record.map { RouteRecord.report($0) } }
+
+  /// How long its handlers may take, and how many took longer; nil when there is no limit.
+  var deadline: RouteDeadlinePointer? { route.pointee.deadline }
 }

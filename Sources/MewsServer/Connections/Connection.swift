@@ -1,3 +1,4 @@
+import CMewsShims
 import MewsCore
 
 /// A connection as the protocol sees it: two pipes, and where in a request it stands. It belongs to one I/O thread.
@@ -33,6 +34,11 @@ public struct Connection {
   public var heldBytes: Int
   /// The peer has sent all it will send.
   public var inputEnded: Bool
+  /// When the request that runs has to be answered, on the clock of the I/O thread; of use where its route has a
+  /// deadline.
+  var deadline: UInt64
+  /// Looks after the deadline. It may be started although none is to be met.
+  var deadlineTimer: Timer
   public var previous: ConnectionPointer?
   public var next: ConnectionPointer?
 
@@ -48,6 +54,8 @@ public struct Connection {
     phase = .head
     heldBytes = 0
     inputEnded = false
+    deadline = 0
+    deadlineTimer = Timer(action: { timer in Connection.deadlineTimerIsDue(timer) }, context: nil)
     previous = nil
     next = nil
   }

@@ -55,5 +55,6 @@ extension Exchange {
     exchange.pointee.output = nil
     exchange.pointee.status = 0
     exchange.pointee.keepAlive = false
+    exchange.pointee.isAnsweredInPlace = false
   }
 }

@@ -9,7 +9,7 @@ extension Exchange {
   enum Parking {
     /// It waits for its completion, or is on its way with it: it is no longer the caller's.
     case parked
-    /// The client has left.
+    /// The client has left, or has its 504.
     case unawaited
     /// Nobody holds a token, so nobody can complete it.
     case stranded
@@ -37,12 +37,21 @@ extension Exchange {
   /// The client has left while the exchange was with its handler or pending. Called on its I/O thread. True: it was
   /// pending, and is the I/O thread's again. False: it is on its way, and will come to the I/O thread.
   static func clientDidLeave(_ exchange: ExchangePointer) -> Bool {
+    stopAwaiting(exchange, ExchangeControl.disconnectedBit)
+  }
+
+  /// The same when the deadline has passed.
+  static func deadlineDidPass(_ exchange: ExchangePointer) -> Bool {
+    stopAwaiting(exchange, ExchangeControl.expiredBit)
+  }
+
+  private static func stopAwaiting(_ exchange: ExchangePointer, _ reason: UInt64) -> Bool {
     let word = controlWord(exchange)
     var control = shim_load_acquire(word)
     while true {
       let isPending = control & ExchangeControl.stageMask == ExchangeControl.parkedBit
-      let left = control | ExchangeControl.disconnectedBit
-      if shim_compare_exchange(word, &control, isPending ? left & ~ExchangeControl.parkedBit : left) {
+      let unawaited = control | reason
+      if shim_compare_exchange(word, &control, isPending ? unawaited & ~ExchangeControl.parkedBit : unawaited) {
         return isPending
       }
     }

@@ -17,6 +17,8 @@ public struct Exchange {
   public var control: UInt64
   /// The context of the thread that runs the handler now, as bits; 0 when none does. Atomic.
   public var handlerThread: UInt64
+  /// How the thread is watched that runs the handler on an I/O thread: its response goes to what belongs to that.
+  var watch: RunWatchPointer?
   /// The number of the slot in the process.
   public var slot: UInt32
   public var next: ExchangePointer?
@@ -47,13 +49,17 @@ public struct Exchange {
   public var arena: Arena
   /// Header fields that the handler added, as they go on the wire.
   public var fields: ResponseFields
-  /// Where the response goes: the connection's output when the handler runs inline, `response` when it runs elsewhere.
+  /// Where the response goes: the connection's output as long as the handler runs inline, and `response` when it runs
+  /// elsewhere or another thread has taken over the I/O thread's work.
   public var output: UnsafeMutablePointer<Pipe>?
   public var response: Pipe
   /// The status of the response, 0 until it is given.
   public var status: UInt32
   /// Whether the connection can carry another request after this one.
   public var keepAlive: Bool
+  /// The response is whole in the connection's output. Written only while the I/O thread's work cannot be taken over,
+  /// so whoever has taken it over may read it.
+  var isAnsweredInPlace: Bool
   /// What completes the exchange after MEWS_PENDING: written by whoever set `claimedBit`, read once `readyBit` is set.
   var completion: CompletionPointer?
 
@@ -82,6 +88,8 @@ public struct Route {
   public var execution: mews_execution
   /// How its runs are counted and its class is found; nil where they are not, and it is as declared.
   public var record: RouteRecordPointer?
+  /// When its handlers have to have answered; nil when they may take as long as they like.
+  public var deadline: RouteDeadlinePointer?
   /// The names of the pattern's parameters, in the order of the captures.
   public var parameterNames: UnsafePointer<ParameterName>?
   public var parameterCount = 0

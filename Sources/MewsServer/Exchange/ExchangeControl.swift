@@ -19,6 +19,8 @@ enum ExchangeControl {
   static var parkedBit: UInt64 { @_noLocks @inline(__always) get { 1 << 28 } }
   /// The client has left: nobody waits for the response.
   static var disconnectedBit: UInt64 { @_noLocks @inline(__always) get { 1 << 27 } }
+  /// The deadline has passed: the client has its answer, which is 504.
+  static var expiredBit: UInt64 { @_noLocks @inline(__always) get { 1 << 26 } }
   static var countMask: UInt64 { @_noLocks @inline(__always) get { 0xFFFF } }
   /// What keeps the memory of an exchange that is over.
   static var holdMask: UInt64 { @_noLocks @inline(__always) get { claimedBit | countMask } }
@@ -31,7 +33,7 @@ enum ExchangeControl {
 
   /// Whether somebody waits for the response.
   @_noLocks @inline(__always)
-  static func isAwaited(_ control: UInt64) -> Bool { control & (openBit | disconnectedBit) == openBit }
+  static func isAwaited(_ control: UInt64) -> Bool { control & (openBit | disconnectedBit | expiredBit) == openBit }
 
   /// The word of the next life of the slot: a new generation, which is never 0, closed and without tokens.
   @_noLocks @inline(__always)

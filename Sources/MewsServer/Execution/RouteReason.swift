@@ -40,7 +40,7 @@ extension RouteReason: CustomStringConvertible {
       "\(count) of \(total) inline runs waited, longest \(duration(longest))"
     case .longInline(let count, let total, let longest):
       "\(count) of \(total) inline runs were long, longest \(duration(longest))"
-    case .stuckInline(let time): "an inline run did not return for \(duration(time))"
+    case .stuckInline(let time): "an inline run had not returned after \(duration(time))"
     case .calledBlocking: "an inline run called mews_blocking_begin"
     }
   }

@@ -21,10 +21,11 @@ extension Connection {
       }
       return finish(connection, exchange)
     }
+    if let deadline = route.pointee.deadline { startDeadline(connection, deadline) }
     let execution = Route.execution(route)
     if execution == 1 && !context.pointee.forcesWorkers {
       connection.pointee.phase = .running
-      Exchange.prepareForIOThread(exchange)
+      exchange.pointee.packet.action = { packet in Exchange.runInline(Exchange.of(packet)) }
       context.pointee.thread.runHandler(Exchange.packet(exchange))
       return false
     }
@@ -58,8 +59,13 @@ extension Connection {
   /// Keeps the bytes of the request for those who hold a token of it.
   @_noLocks @inline(__always)
   static func pinIfRetained(_ exchange: ExchangePointer, _ connection: ConnectionPointer) {
-    guard Exchange.isRetained(exchange), exchange.pointee.pinned == nil, let block = connection.pointee.input.firstBlock
-    else { return }
+    if Exchange.isRetained(exchange) { pin(exchange, connection) }
+  }
+
+  /// Keeps the bytes of the request for as long as the exchange.
+  @_noLocks @inline(__always)
+  static func pin(_ exchange: ExchangePointer, _ connection: ConnectionPointer) {
+    guard exchange.pointee.pinned == nil, let block = connection.pointee.input.firstBlock else { return }
     connection.pointee.context.pointee.cache.retain(block)
     exchange.pointee.pinned = block
   }
@@ -69,11 +75,22 @@ extension Connection {
   static func handlerDidReturn(_ exchange: ExchangePointer) {
     guard let context = exchange.pointee.context else { return }
     exchange.pointee.resources = context.pointee.resources
-    guard let connection = exchange.pointee.connection else { return IOContext.endExchange(exchange, context) }
+    guard let connection = exchange.pointee.connection else {
+      return _unsafePerformance { endUnawaited(exchange, context) }
+    }
+    handlerDidReturn(exchange, connection, context)
+  }
+
+  @_noLocks @inline(__always)
+  static func handlerDidReturn(
+    _ exchange: ExchangePointer, _ connection: ConnectionPointer, _ context: IOContextPointer
+  ) {
     guard case .running = connection.pointee.phase else {
       return _unsafePerformance { discardResponse(exchange, connection, context) }
     }
-    _ = connection.pointee.output.append(contentsOf: &exchange.pointee.response, to: context.pointee.cache)
+    if !exchange.pointee.response.holdsNoBlock {
+      _ = connection.pointee.output.append(contentsOf: &exchange.pointee.response, to: context.pointee.cache)
+    }
     if finish(connection, exchange) { receive(connection) }
     // Whatever request it is in now will not become whole. One that runs is answered first.
     if connection.pointee.inputEnded { _unsafePerformance { inputDidEnd(connection) } }
@@ -176,6 +193,7 @@ extension Exchange {
       fail(exchange, "the handler returned without a response")
       return true
     }
+    leaveIOThread(exchange)
     switch park(exchange) {
     case .parked: return false
     case .unawaited: return true
@@ -185,9 +203,10 @@ extension Exchange {
     }
   }
 
-  /// Says in the log what is wrong with a handler, and responds in its place if it has not.
+  /// Says in the log what is wrong with a handler, and responds in its place if it has not. Of one that is late anyway
+  /// there is no more to say.
   static func fail(_ exchange: ExchangePointer, _ failure: String) {
-    guard let context = exchange.pointee.context else { return }
+    guard let context = exchange.pointee.context, !isExpired(exchange) else { return }
     context.pointee.log._withUnsafeGuaranteedRef { log in
       let request =
         "\(String(decoding: exchange.pointee.methodView, as: UTF8.self)) "
@@ -209,25 +228,43 @@ extension Exchange {
     exchange.pointee.packet.action = { packet in Exchange.runOnWorker(Exchange.of(packet)) }
   }
 
-  /// Gives the exchange an output of its own and a packet whose action runs the handler on the I/O thread.
-  @_noLocks @inline(__always)
-  static func prepareForIOThread(_ exchange: ExchangePointer) {
-    exchange.pointee.output = withUnsafeMutablePointer(to: &exchange.pointee.response) { $0 }
-    exchange.pointee.packet.action = { packet in Exchange.runInline(Exchange.of(packet)) }
+  /// Runs the handler on the I/O thread, or on what was its thread when the handler began.
+  @_noLocks
+  static func runInline(_ exchange: ExchangePointer) {
+    guard let route = exchange.pointee.route, let context = exchange.pointee.context else { return }
+    if hasMissedDeadline(exchange, route) { return Connection.handlerDidReturn(exchange) }
+    guard let connection = exchange.pointee.connection else { return }
+    // Another thread may have prepared it.
+    exchange.pointee.resources = context.pointee.resources
+    // The client may have left since.
+    if case .running = connection.pointee.phase {} else { leaveIOThread(exchange) }
+    let watch = context.pointee.watch
+    exchange.pointee.watch = watch
+    let run = RouteRun.beginInline(route, context)
+    RunWatch.begin(watch)
+    let isOver = runHandler(exchange, route.pointee.handler, route.pointee.state)
+    // As long as the work can be taken over: what there is to say of the run may take its time, too.
+    if run.isMeasured { run.observe(run.sample()) }
+    guard RunWatch.enter(watch) else {
+      if isOver { _unsafePerformance { returnFromTakeover(exchange, context) } }
+      return
+    }
+    guard isOver else { return }
+    exchange.pointee.watch = nil
+    Connection.handlerDidReturn(exchange, connection, context)
   }
 
-  @_noLocks
-  private static func runInline(_ exchange: ExchangePointer) {
-    guard let route = exchange.pointee.route, let context = exchange.pointee.context else { return }
-    let run = RouteRun.beginInline(route, context)
-    let hasResponse = runHandler(exchange, route.pointee.handler, route.pointee.state)
-    if run.isMeasured { run.observe(run.sample()) }
-    if hasResponse { Connection.handlerDidReturn(exchange) }
+  /// While the handler ran, another thread took over the I/O thread's work: the result goes there as a worker's does.
+  @inline(never)
+  private static func returnFromTakeover(_ exchange: ExchangePointer, _ context: IOContextPointer) {
+    exchange.pointee.watch = nil
+    sendBack(exchange, to: context)
   }
 
   @_noLocks
   private static func runOnWorker(_ exchange: ExchangePointer) {
     guard let route = exchange.pointee.route, let context = exchange.pointee.context else { return }
+    if hasMissedDeadline(exchange, route) { return sendBack(exchange, to: context) }
     if let resources = ThreadResources.current { exchange.pointee.resources = resources }
     let run = RouteRun.beginOnWorker(route, isUncounted: exchange.pointee.packet.isUncounted != 0)
     let hasResponse = runHandler(exchange, route.pointee.handler, route.pointee.state)

@@ -81,6 +81,7 @@ extension Connection {
     let context = connection.pointee.context
     let isRunning = connection.pointee.phase == .running
     connection.pointee.phase = .closed
+    cancelDeadline(connection)
     connection.pointee.output.reset(to: context.pointee.cache)
     if isRunning, let exchange = connection.pointee.exchange, !Exchange.clientDidLeave(exchange) { return false }
     if let exchange = connection.pointee.exchange {

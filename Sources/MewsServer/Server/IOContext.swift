@@ -19,7 +19,12 @@ public struct Application: Sendable {
 /// What one I/O thread knows of its server: memory, connections, exchanges, the port. Only that thread touches it, but
 /// for the thread's mailbox and the word that says that the server stops.
 public struct IOContext {
-  public let resources: ThreadResourcesPointer
+  /// Those of the thread that does the work now.
+  public internal(set) var resources: ThreadResourcesPointer
+  /// For the time before the first thread and after the last one.
+  let ownResources: ThreadResourcesPointer
+  /// How the thread is watched that does the work now.
+  var watch: RunWatchPointer
   public let thread: IOThread
   public var port: CompletionPort
   public var application: Application
@@ -57,6 +62,8 @@ public struct IOContext {
   var number = 0
   /// Hands the packets of a pass to the port when the pass ends.
   var portNode: PortNode
+  /// When the log was last told that another thread took over, on the I/O thread's clock.
+  var takeoverReportTime: UInt64?
 
   public init(
     resources: ThreadResourcesPointer, thread: IOThread, port: CompletionPort, application: Application,
@@ -64,6 +71,8 @@ public struct IOContext {
     log: ServerLog, forcesWorkers: Bool
   ) {
     self.resources = resources
+    ownResources = resources
+    watch = thread.watch
     self.thread = thread
     self.port = port
     self.application = application

@@ -146,7 +146,7 @@ struct RoutePolicyTests {
     script.short(times: 256)
     script.note(script.policy.didBlockInline(50_100_000))
     #expect(script.path == [.worker, .inline, .worker])
-    #expect(script.policy.reason.description == "an inline run did not return for 50.1 ms")
+    #expect(script.policy.reason.description == "an inline run had not returned after 50.1 ms")
     #expect(script.policy.didBlockInline(60_000_000) == .unchanged)
     let late = RunSample(place: .inline, wallTime: 50_100_000, cpuTime: 10_000, waits: 1)
     #expect(script.policy.observe(late, mayPromote: true) == .unchanged)

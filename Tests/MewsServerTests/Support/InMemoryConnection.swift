@@ -70,6 +70,12 @@ final class InMemoryConnection {
 
   func send(_ text: String) { send(Array(text.utf8)) }
 
+  /// Sends bytes, with the test as the I/O thread, and leaves it to the test to run what comes of it.
+  func deliver(_ text: String) {
+    incoming += Array(text.utf8)
+    deliver()
+  }
+
   /// Says that it will send no more, like a FIN.
   func finishSending() {
     hasFinishedSending = true

@@ -1,6 +1,7 @@
 import CMews
 import CMewsShims
 import Glibc
+import Synchronization
 import Testing
 
 @testable import MewsCore
@@ -19,6 +20,7 @@ final class InMemoryServer {
   let learning: RouteLearning
   private let port: CompletionPort
   private let thread: IOThread
+  private let threadContext: UnsafeMutablePointer<ThreadContext>
   private let workerContext: UnsafeMutablePointer<ThreadContext>
   private let workerResources: ThreadResourcesPointer
   private let clock: UnsafeMutablePointer<Int64>
@@ -28,11 +30,16 @@ final class InMemoryServer {
   private var clients: [InMemoryConnection] = []
   private var listeners: [ListenerPointer] = []
   private var listeningSets: [ListeningSet] = []
+  private var stoppedClock: StoppedClock?
+  /// How the threads are watched that have taken over the I/O thread's work.
+  private var watches: [RunWatchPointer] = []
 
   init(limits: ServerLimits = ServerLimits(), forcesWorkers: Bool = false, debug: BlockPoolDebug = .poison) throws {
     pool = try #require(BlockPool.create(limit: limits.poolBytes, debug: debug))
     port = try #require(CompletionPort.create(concurrency: 64))
-    thread = try IOThread.create(index: 0, server: nil, hooks: ThreadHooks())
+    thread = try IOThread.create(hooks: IOThreadHooks())
+    threadContext = .allocate(capacity: 1)
+    threadContext.initialize(to: ThreadContext(kind: .ioThread, index: 0))
     clock = .allocate(capacity: 1)
     clock.initialize(to: Self.initialTime)
     wakePacket = .allocate(capacity: 1)
@@ -42,7 +49,7 @@ final class InMemoryServer {
     workerContext = .allocate(capacity: 1)
     workerContext.initialize(to: ThreadContext(kind: .worker, index: 1))
     Self.prepare(workerContext, workerResources, clock)
-    Self.prepare(Self.threadContext(thread), resources, clock)
+    Self.prepare(threadContext, resources, clock)
     let log = ServerLog(
       function: { context, _, _, text in LogLines.append(text, to: context) },
       context: Unmanaged.passUnretained(logLines).toOpaque(), level: UInt32(MEWS_LEVEL_DEBUG))
@@ -59,10 +66,10 @@ final class InMemoryServer {
 
   /// Registers a handler for a method and an exact path, run on the I/O thread unless something else is said.
   func handle(
-    _ method: String = "GET", _ path: String, on execution: Int = MEWS_EXECUTION_INLINE,
+    _ method: String = "GET", _ path: String, on execution: Int = MEWS_EXECUTION_INLINE, timeout: UInt32 = 0,
     _ body: @escaping (HandledExchange) -> mews_result
   ) {
-    routes.add(method, path, execution: mews_execution(execution), body)
+    routes.add(method, path, execution: mews_execution(execution), timeout: timeout, body)
   }
 
   /// Registers a handler for GET whose runs are counted, and whose class is what the policy makes it.
@@ -75,6 +82,9 @@ final class InMemoryServer {
     routes.add("GET", path, execution: mews_execution(MEWS_EXECUTION_DEFAULT), record: record, body)
     return record
   }
+
+  /// How many requests of a path were answered with 504 because their time was over.
+  func missedDeadlines(_ path: String) -> UInt64 { routes.missedCount(path) }
 
   var log: [String] { logLines.lines }
 
@@ -107,23 +117,63 @@ final class InMemoryServer {
 
   /// Does something as the I/O thread.
   func onIOThread<Result>(_ body: () throws -> Result) rethrows -> Result {
-    try Self.with(Self.threadContext(thread), body)
+    try with(threadContext, body)
   }
 
   /// Does something as a worker.
-  func onWorker<Result>(_ body: () throws -> Result) rethrows -> Result { try Self.with(workerContext, body) }
+  func onWorker<Result>(_ body: () throws -> Result) rethrows -> Result { try with(workerContext, body) }
+
+  /// Stops the clock that timers go by. From now on only `passTime` moves it.
+  func stopClock() {
+    stoppedClock = StoppedClock()
+    // The I/O thread knows the time from its last pass.
+    runPass()
+  }
+
+  /// Moves the clock, which was stopped, and runs what has become due. Any handler may do that to itself: it is then as
+  /// if it ran for so long while the I/O thread went on.
+  func passTime(milliseconds: Int64) {
+    moveClock(milliseconds: milliseconds)
+    runPasses()
+  }
+
+  /// Moves the clock, which was stopped.
+  func moveClock(milliseconds: Int64) { stoppedClock?.advance(milliseconds: milliseconds) }
 
   /// Runs passes of the I/O thread until none is asked for.
   func runPasses() {
-    repeat { runPass() } while !thread.state.pointee.nextPass.isEmpty
+    repeat { runPass() } while isDue
+  }
+
+  /// Whether the I/O thread would run another pass without waiting for anything from outside.
+  private var isDue: Bool {
+    guard thread.state.pointee.nextPass.isEmpty, thread.state.pointee.handlers.isEmpty,
+      thread.state.pointee.mailbox.prepareToPark()
+    else { return true }
+    thread.state.pointee.mailbox.unpark()
+    return false
   }
 
   /// Runs one pass. It never waits: it always finds a packet.
   func runPass() {
     onIOThread {
+      let watch = thread.state.pointee.watch
       thread.post(wakePacket)
-      IOThreadState.runPass(thread.state)
+      let isComplete = IOThreadState.runPass(thread.state)
+      #expect(isComplete || watch.pointee.is_lost)
     }
+  }
+
+  /// For an inline handler: another thread takes over the I/O thread's work from it, as from one that is stuck. What is
+  /// run as the I/O thread from now on, inside of the handler too, is that one's doing.
+  func takeOver() {
+    let stuck = thread.state.pointee.watch
+    #expect(RunWatch.enter(stuck))
+    shim_run_give_up(stuck)
+    let watch = RunWatchPointer.allocate(capacity: 1)
+    watch.initialize(to: RunWatch(isWatched: stuck.pointee.is_watched))
+    watches.append(watch)
+    thread.state.pointee.watch = watch
   }
 
   /// Runs the handlers that wait on the port, and returns how many there were. Their responses reach the I/O thread's
@@ -139,6 +189,22 @@ final class InMemoryServer {
       port.leave()
       return count
     }
+  }
+
+  /// Runs the handlers that wait on the port as a further worker does, on the calling thread, until it is told to end.
+  func workUntil(_ isOver: borrowing Atomic<Bool>, index: UInt32) throws {
+    let resources = try Self.makeResources(pool)
+    let worker = UnsafeMutablePointer<ThreadContext>.allocate(capacity: 1)
+    worker.initialize(to: ThreadContext(kind: .worker, index: index))
+    Self.prepare(worker, resources, clock)
+    shim_set_thread_context(worker)
+    while !isOver.load(ordering: .acquiring) {
+      if case .packet(let packet) = port.get(timeoutNanoseconds: 1_000_000) { _ = MewsCore.run(packet) }
+    }
+    port.leave()
+    shim_set_thread_context(nil)
+    ThreadResources.destroy(resources)
+    worker.deallocate()
   }
 
   /// Runs workers and passes until no handler waits.
@@ -204,6 +270,8 @@ final class InMemoryServer {
     for listener in listeners { listener.deallocate() }
     for listeningSet in listeningSets { listeningSet.close() }
     workerContext.deallocate()
+    threadContext.deallocate()
+    for watch in watches { watch.deallocate() }
     port.destroy()
     clock.deallocate()
     wakePacket.deallocate()
@@ -230,17 +298,14 @@ final class InMemoryServer {
     context.pointee.current = UnsafeMutableRawPointer(clock)
   }
 
-  private static func threadContext(_ thread: IOThread) -> UnsafeMutablePointer<ThreadContext> {
-    withUnsafeMutablePointer(to: &thread.state.pointee.context) { $0 }
-  }
-
-  private static func with<Result>(
+  private func with<Result>(
     _ context: UnsafeMutablePointer<ThreadContext>, _ body: () throws -> Result
   ) rethrows -> Result {
     let previous = shim_thread_context()
     shim_set_thread_context(context)
     defer { shim_set_thread_context(previous) }
-    return try body()
+    guard let stoppedClock else { return try body() }
+    return try stoppedClock.run(body)
   }
 }
 

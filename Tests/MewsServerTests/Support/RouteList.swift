@@ -12,7 +12,7 @@ final class RouteList {
     let route = UnsafeMutablePointer<Route>.allocate(capacity: 1)
 
     init(
-      _ method: String, _ path: String, _ execution: mews_execution, _ record: RouteRecordPointer?,
+      _ method: String, _ path: String, _ execution: mews_execution, timeout: UInt32, _ record: RouteRecordPointer?,
       _ body: @escaping (HandledExchange) -> mews_result
     ) {
       self.method = method
@@ -27,10 +27,14 @@ final class RouteList {
           }, state: Unmanaged.passUnretained(self).toOpaque(), plugin: nil, pluginName: nil,
           execution: execution))
       route.pointee.record = record
+      if timeout > 0 {
+        route.pointee.deadline = RouteDeadline.create(milliseconds: timeout, route: "\(method) \(path)")
+      }
     }
 
     deinit {
       if let record = route.pointee.record { RouteRecord.destroy(record) }
+      if let deadline = route.pointee.deadline { RouteDeadline.destroy(deadline) }
       route.deallocate()
     }
   }
@@ -39,10 +43,15 @@ final class RouteList {
 
   /// - Parameter record: how the route's runs are counted; the list frees it.
   func add(
-    _ method: String, _ path: String, execution: mews_execution, record: RouteRecordPointer? = nil,
-    _ body: @escaping (HandledExchange) -> mews_result
+    _ method: String, _ path: String, execution: mews_execution, timeout: UInt32 = 0,
+    record: RouteRecordPointer? = nil, _ body: @escaping (HandledExchange) -> mews_result
   ) {
-    routes.append(TestRoute(method, path, execution, record, body))
+    routes.append(TestRoute(method, path, execution, timeout: timeout, record, body))
+  }
+
+  /// How many requests of a path were answered with 504.
+  func missedCount(_ path: String) -> UInt64 {
+    routes.filter { $0.path == path }.reduce(0) { $0 + ($1.route.pointee.deadline?.pointee.missedCount ?? 0) }
   }
 
   func removeAll() { routes = [] }

@@ -108,6 +108,17 @@ final class Features: Plugin {
       sleepers.end()
       return .text("slept\n")
     }
+    routes.get("/features/late-async/{ms}", timeout: .after(.milliseconds(100))) { [sleepers] request in
+      sleepers.begin()
+      try await sleep(request)
+      sleepers.end()
+      return .text("in time\n")
+    }
+    routes.get("/features/late/{ms}", on: .worker, timeout: .after(.milliseconds(100))) { request in
+      let end = ContinuousClock.now + .milliseconds(Int(request.parameters["ms"] ?? "") ?? 0)
+      while ContinuousClock.now < end {}
+      return .text("in time\n")
+    }
     routes.get("/features/async-sleepers") { [sleepers] _ in .text(sleepers.summary + "\n") }
     routes.get("/features/async-late-throw/{kind}/{ms}") { request in
       try await sleep(request)
