@@ -94,6 +94,13 @@ extension RouteRecord {
     shim_load_relaxed(withUnsafeMutablePointer(to: &record.pointee.execution) { $0 })
   }
 
+  /// Counts an inline run, and says how it is measured.
+  @_noLocks @inline(__always)
+  static func countInline(_ route: UnsafePointer<Route>, _ context: IOContextPointer) -> RunMeasure {
+    guard let record = route.pointee.record else { return .none }
+    return cell(record, context.pointee.number).countInlineRun()
+  }
+
   /// How the next run on a worker is measured. Workers may overwrite each other's counts: they are only there to choose
   /// by.
   @_noLocks

@@ -21,12 +21,14 @@ struct RouteRun {
     begin()
   }
 
-  /// Begins a run on an I/O thread.
+  /// Begins a run on an I/O thread, measured as `RouteRecord.countInline` says.
   @_noLocks @inline(__always)
-  static func beginInline(_ route: UnsafePointer<Route>, _ context: IOContextPointer) -> RouteRun {
-    guard let record = route.pointee.record else { return RouteRun(nil, .none, .inline, nil) }
-    let cell = RouteRecord.cell(record, context.pointee.number)
-    return RouteRun(record, cell.countInlineRun(), .inline, cell)
+  static func inline(_ route: UnsafePointer<Route>, _ context: IOContextPointer, _ measure: RunMeasure) -> RouteRun {
+    guard case .none = measure else {
+      guard let record = route.pointee.record else { return RouteRun(nil, .none, .inline, nil) }
+      return RouteRun(record, measure, .inline, RouteRecord.cell(record, context.pointee.number))
+    }
+    return RouteRun(nil, .none, .inline, nil)
   }
 
   /// Begins a run on a worker.

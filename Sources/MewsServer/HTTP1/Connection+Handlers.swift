@@ -238,9 +238,27 @@ extension Exchange {
     exchange.pointee.resources = context.pointee.resources
     // The client may have left since.
     if case .running = connection.pointee.phase {} else { leaveIOThread(exchange) }
+    let measure = RouteRecord.countInline(route, context)
+    if case .none = measure { return runInline(exchange, route, context, connection, .none) }
+    runMeasured(exchange, route, context, connection, measure)
+  }
+
+  @_noLocks @inline(never)
+  private static func runMeasured(
+    _ exchange: ExchangePointer, _ route: UnsafePointer<Route>, _ context: IOContextPointer,
+    _ connection: ConnectionPointer, _ measure: RunMeasure
+  ) {
+    runInline(exchange, route, context, connection, measure)
+  }
+
+  @_noLocks @inline(__always)
+  private static func runInline(
+    _ exchange: ExchangePointer, _ route: UnsafePointer<Route>, _ context: IOContextPointer,
+    _ connection: ConnectionPointer, _ measure: RunMeasure
+  ) {
     let watch = context.pointee.watch
     exchange.pointee.watch = watch
-    let run = RouteRun.beginInline(route, context)
+    let run = RouteRun.inline(route, context, measure)
     RunWatch.begin(watch)
     let isOver = runHandler(exchange, route.pointee.handler, route.pointee.state)
     // As long as the work can be taken over: what there is to say of the run may take its time, too.
