@@ -234,7 +234,8 @@ MEWS_ANY_THREAD mews_result mews_token_release(mews_token token);
  * - MEWS_OK and MEWS_E_GONE spend the token: it is released, and nothing is left to be done with it. After any other
  *   answer it is still the caller's.
  * - MEWS_E_GONE says that nobody waits any more: the exchange is over, the client has left, the route's handler timeout
- *   has passed, or the server has cut the request off. What the caller prepared is the caller's to clean up, as after every error.
+ *   has passed, or the server has cut the request off. What the caller prepared is the caller's to clean up, as after
+ *   every error.
  * - The client may also leave after MEWS_OK: then the response is dropped, as any response may be.
  * - While the server stops, a pending exchange is a request in flight: the stop waits for it until the drain timeout,
  *   and then cuts it off.

@@ -9,8 +9,8 @@
  *   GET  /spin/{us}    burns CPU for 0 to 60,000,000 microseconds
  *   GET  /mixed        as /plaintext, but sleeps 50 milliseconds in one of 1,000 calls
  *
- * /auto/plaintext, /auto/sleep/{ms}, /auto/spin/{us} and /auto/mixed do the same and are declared as nothing: how they are
- * run is for the host to learn.
+ * /auto/plaintext, /auto/sleep/{ms}, /auto/spin/{us} and /auto/mixed do the same and are declared as nothing: how they
+ * are run is for the host to learn.
  *
  * The first four are short and never wait, so they run on the I/O thread; --set bench.execution=worker sends them to
  * workers, which is how the cost of that hop is measured. /sleep runs on a worker; --set bench.sleep=blocking declares

@@ -28,8 +28,8 @@ static inline int64_t shim_clock_nanoseconds(int32_t clock) {
 }
 
 /*
- * What the calling thread has used so far: CPU time in nanoseconds, and how often it has gone to sleep by its own doing.
- * The kernel's count of CPU time in getrusage is that of its last tick, milliseconds old; hence two calls.
+ * What the calling thread has used so far: CPU time in nanoseconds, and how often it has gone to sleep by its own
+ * doing. The kernel's count of CPU time in getrusage is that of its last tick, milliseconds old; hence two calls.
  */
 struct shim_thread_usage {
     int64_t cpu_time;

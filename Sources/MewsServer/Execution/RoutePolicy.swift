@@ -87,7 +87,8 @@ public struct RoutePolicy: Sendable {
     guard isLearned, execution == .worker, history.count > 0 else { return reason.description }
     let now =
       history.waitCount > 0
-      ? "\(history.waitCount) of the last \(history.count) measured runs waited, longest \(duration(history.longestWait))"
+      ? "\(history.waitCount) of the last \(history.count) measured runs waited, "
+        + "longest \(duration(history.longestWait))"
       : "\(shortRuns) of \(shortRunsNeeded) short runs in a row, longest \(duration(history.longestBurn))"
     return reason == .initial ? now : "\(reason); \(now)"
   }
