@@ -51,7 +51,7 @@ extension Connection {
     guard let standIn = IOContext.rentExchange(context) else { return connection.pointee.transport.abort(connection) }
     standIn.pointee.resources = context.pointee.resources
     standIn.pointee.connection = connection
-    Exchange.head(standIn).pointee.method = Exchange.head(exchange).pointee.method
+    Exchange.head(standIn).pointee.method = exchange.pointee.head.method
     pin(exchange, connection)
     exchange.pointee.connection = nil
     connection.pointee.exchange = standIn

@@ -29,7 +29,7 @@ static unsigned long requested_ms(mews_exchange *exchange) {
 
 /* Whether all of a body is one letter. */
 static bool is_uniform(mews_bytes body) {
-    const char *bytes = body.data;
+    const unsigned char *bytes = body.data;
     for (size_t i = 1; i < body.length; i++) {
         if (bytes[i] != bytes[0]) return false;
     }
@@ -41,7 +41,7 @@ static mews_result slow(mews_exchange *exchange, void *state) {
     (void)state;
     atomic_fetch_add(&probe.called, 1);
     mews_bytes body = mews_request_body(exchange);
-    char letter = body.length > 0 ? *(const char *)body.data : '-';
+    char letter = body.length > 0 ? (char)body.data[0] : '-';
     sleep_ms(requested_ms(exchange));
     mews_token token;
     mews_result result = mews_exchange_retain(exchange, &token);
@@ -49,7 +49,7 @@ static mews_result slow(mews_exchange *exchange, void *state) {
     if (mews_token_status(token) == MEWS_E_GONE) atomic_fetch_add(&probe.gone, 1);
     mews_token_release(token);
     body = mews_request_body(exchange);
-    if (body.length > 0 && (*(const char *)body.data != letter || !is_uniform(body))) {
+    if (body.length > 0 && ((char)body.data[0] != letter || !is_uniform(body))) {
         atomic_fetch_add(&probe.changed, 1);
     }
     atomic_fetch_add(&probe.returned, 1);
