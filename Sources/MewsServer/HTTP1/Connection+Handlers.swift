@@ -172,9 +172,9 @@ extension Exchange {
   static func runHandler(
     _ exchange: ExchangePointer, _ handler: mews_handler, _ state: UnsafeMutableRawPointer?
   ) -> Bool {
-    let thread = UInt64(UInt(bitPattern: shim_thread_context()))
-    ThreadContext.current?.pointee.exchange = UnsafeMutableRawPointer(exchange)
-    shim_store_relaxed(handlerWord(exchange), thread)
+    let thread = shim_thread_context()
+    thread?.assumingMemoryBound(to: ThreadContext.self).pointee.exchange = UnsafeMutableRawPointer(exchange)
+    shim_store_relaxed(handlerWord(exchange), UInt64(UInt(bitPattern: thread)))
     let result = _unsafePerformance { handler(OpaquePointer(exchange), state) }
     shim_store_relaxed(handlerWord(exchange), 0)
     guard result < 0 || exchange.pointee.status == 0 else { return true }
