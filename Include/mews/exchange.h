@@ -26,8 +26,9 @@ typedef struct mews_plugin mews_plugin;
  * exchange  borrowed; valid until the handler returns.
  * state     what the route was registered with; for a plugin, what its start function stored.
  *
- * Thread: a worker, which may block; or, for a route declared MEWS_EXECUTION_INLINE, an I/O thread, which must not.
- * Either has 1 MiB of stack. Calls for different requests run at the same time on several threads.
+ * Thread: a worker or an I/O thread, another one for each call, as the route's execution class has it; one that is
+ * learned may change between two calls. Either has 1 MiB of stack. Calls for different requests run at the same time on
+ * several threads. What is to be kept for each thread belongs into a worker slot (mews_worker_slot in plugin.h).
  */
 typedef mews_result (*mews_handler)(mews_exchange *MEWS_NONNULL exchange, void *MEWS_NULLABLE state);
 
@@ -35,7 +36,7 @@ typedef mews_result (*mews_handler)(mews_exchange *MEWS_NONNULL exchange, void *
 typedef uint32_t mews_execution;
 
 enum {
-    MEWS_EXECUTION_DEFAULT = 0, /* the host decides; today: a worker */
+    MEWS_EXECUTION_DEFAULT = 0, /* the host learns from the calls which of the others suits them */
     MEWS_EXECUTION_INLINE = 1,  /* on the I/O thread: the handler is short and never waits */
     MEWS_EXECUTION_WORKER = 2,  /* on a worker thread: the handler may wait */
     MEWS_EXECUTION_BLOCKING = 3 /* on a worker thread: the handler waits, and uses little CPU time */

@@ -1,5 +1,13 @@
 #include "CMewsShims.h"
 
+#include <sys/resource.h>
+
+struct shim_thread_usage shim_thread_usage_now(void) {
+    struct rusage usage;
+    getrusage(RUSAGE_THREAD, &usage);
+    return (struct shim_thread_usage){shim_clock_nanoseconds(CLOCK_THREAD_CPUTIME_ID), usage.ru_nvcsw};
+}
+
 int32_t shim_thread_state_open(int32_t thread) {
     char path[64];
     snprintf(path, sizeof path, "/proc/self/task/%d/stat", thread);

@@ -1,9 +1,11 @@
 import CMews
 import MewsCore
+import MewsServer
 
 @c @implementation public func mews_blocking_begin() {
   // On an I/O thread another one has to go on with its connections before the handler may wait.
   IORunnerPool.handOver()
+  Exchange.threadWillBlock()
   CompletionPort.current?.blockingBegin()
 }
 

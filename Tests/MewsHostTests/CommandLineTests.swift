@@ -84,7 +84,7 @@ struct CommandLineTests {
   @Test(
     "says in one line what was given and what was expected",
     arguments: [
-      ([], "expected a command: run, version or help"),
+      ([], "expected a command: run, routes, version or help"),
       (["rnu"], "unknown command 'rnu'; did you mean 'run'?"),
       (["verson"], "unknown command 'verson'; did you mean 'version'?"),
       (["serve"], "unknown command 'serve'; see 'mews help'"),
@@ -95,6 +95,10 @@ struct CommandLineTests {
       (["help", "rum"], "unknown command 'rum'; did you mean 'run'?"),
       (["help", "worker"], "unknown command 'worker'; see 'mews help'"),
       (["help", "run", "x"], "help: expected one command, got also 'x'"),
+      (["routes", "0"], "routes: expected a process id, got '0'"),
+      (["routes", "mews"], "routes: expected a process id, got 'mews'"),
+      (["routes", "1", "2"], "routes: expected one process id, got also '2'"),
+      (["routes", "--jsno"], "unknown option '--jsno'; did you mean '--json'?"),
       (["run"], "run: expected a plugin directory, got none"),
       (["run", ""], "run: expected a plugin directory, got none"),
       (["run", "a", "b"], "run: expected one plugin directory, got also 'b'"),
@@ -111,7 +115,7 @@ struct CommandLineTests {
       ),
       (["run", "a", "--io-threads"], "--io-threads: expected a number from 1 to 1024, got nothing"),
       (["run", "a", "--io", "kqueue"], "--io: expected auto, io_uring or epoll, got 'kqueue'"),
-      (["run", "a", "--execution=inline"], "--execution: expected declared or worker, got 'inline'"),
+      (["run", "a", "--execution=inline"], "--execution: expected auto, declared or worker, got 'inline'"),
       (["run", "a", "--listen-sockets", "2"], "--listen-sockets: expected auto, shared or per-thread, got '2'"),
       (
         ["run", "a", "--handler-timeout", "86400001"],
@@ -134,6 +138,18 @@ struct CommandLineTests {
     ])
   func errors(arguments: [String], text: String) {
     #expect(failure(arguments) == "mews: " + text)
+  }
+
+  @Test("routes takes a process and the form of its answer, or neither")
+  func routes() throws {
+    var expected = RoutesOptions()
+    #expect(try MewsCommand(parsing: ["routes"]) == .routes(expected))
+    expected.process = 4711
+    #expect(try MewsCommand(parsing: ["routes", "4711"]) == .routes(expected))
+    expected.wantsJSON = true
+    #expect(try MewsCommand(parsing: ["routes", "--json", "4711"]) == .routes(expected))
+    #expect(try MewsCommand(parsing: MewsCommand.routes(expected).arguments) == .routes(expected))
+    #expect(try MewsCommand(parsing: ["routes", "--help"]) == .help(.routes))
   }
 
   @Test("has options of its own for worker processes")

@@ -7,16 +7,21 @@
  *   POST /upload       the number of bytes of the body
  *   GET  /sleep/{ms}   blocks the calling thread for 0 to 60,000 milliseconds
  *   GET  /spin/{us}    burns CPU for 0 to 60,000,000 microseconds
+ *   GET  /mixed        as /plaintext, but sleeps 50 milliseconds in one of 1,000 calls
+ *
+ * /auto/plaintext, /auto/sleep/{ms}, /auto/spin/{us} and /auto/mixed do the same and are declared as nothing: how they
+ * are run is for the host to learn.
  *
  * The first four are short and never wait, so they run on the I/O thread; --set bench.execution=worker sends them to
  * workers, which is how the cost of that hop is measured. /sleep runs on a worker; --set bench.sleep=blocking declares
- * that it sleeps, and --set bench.sleep=default leaves it to the host.
+ * that it sleeps, and --set bench.sleep=default leaves it to the host. /spin and /mixed run on workers.
  */
 #define _POSIX_C_SOURCE 200809L
 
 #include <mews/plugin.h>
 
 #include <errno.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <string.h>
 #include <time.h>
@@ -114,6 +119,19 @@ static mews_result spin(mews_exchange *exchange, void *state) {
     return mews_respond_format(exchange, 200, "text/plain", "spun %llu us\n", (unsigned long long)us);
 }
 
+static mews_result mixed(mews_exchange *exchange, void *state) {
+    static atomic_uint calls;
+    /* The number of the call, its bits mixed until they look random (as MurmurHash3 ends). */
+    uint32_t number = atomic_fetch_add(&calls, 1);
+    number = (number ^ number >> 16) * 0x85ebca6bu;
+    number = (number ^ number >> 13) * 0xc2b2ae35u;
+    if ((number ^ number >> 16) < UINT32_MAX / 1000) {
+        struct timespec left = {.tv_nsec = 50 * 1000000};
+        while (nanosleep(&left, &left) != 0 && errno == EINTR) continue;
+    }
+    return plaintext(exchange, state);
+}
+
 static const struct {
     const char *method, *pattern;
     mews_handler handler;
@@ -125,6 +143,11 @@ static const struct {
     {"POST", "/upload", upload, MEWS_EXECUTION_INLINE},
     {"GET", "/sleep/{ms}", sleep_for, MEWS_EXECUTION_WORKER},
     {"GET", "/spin/{us}", spin, MEWS_EXECUTION_WORKER},
+    {"GET", "/mixed", mixed, MEWS_EXECUTION_WORKER},
+    {"GET", "/auto/plaintext", plaintext, MEWS_EXECUTION_DEFAULT},
+    {"GET", "/auto/sleep/{ms}", sleep_for, MEWS_EXECUTION_DEFAULT},
+    {"GET", "/auto/spin/{us}", spin, MEWS_EXECUTION_DEFAULT},
+    {"GET", "/auto/mixed", mixed, MEWS_EXECUTION_DEFAULT},
 };
 
 /* Reads the setting "sleep": how the calls of /sleep are run. */
@@ -157,7 +180,7 @@ static mews_result start(mews_plugin *self, void **state) {
     for (size_t i = 0; i < sizeof routes / sizeof routes[0]; i++) {
         mews_route_options options = MEWS_ROUTE_OPTIONS_INIT;
         options.execution = workers_only ? MEWS_EXECUTION_WORKER : routes[i].execution;
-        if (routes[i].handler == sleep_for) options.execution = sleep_execution;
+        if (strcmp(routes[i].pattern, "/sleep/{ms}") == 0) options.execution = sleep_execution;
         mews_result result = mews_route_with(self, routes[i].method, routes[i].pattern, routes[i].handler, &options);
         if (result != MEWS_OK) return result;
     }

@@ -27,6 +27,16 @@ static inline int64_t shim_clock_nanoseconds(int32_t clock) {
     return (int64_t)time.tv_sec * 1000000000 + time.tv_nsec;
 }
 
+/*
+ * What the calling thread has used so far: CPU time in nanoseconds, and how often it has gone to sleep by its own
+ * doing. The kernel's count of CPU time in getrusage is that of its last tick, milliseconds old; hence two calls.
+ */
+struct shim_thread_usage {
+    int64_t cpu_time;
+    int64_t waits;
+};
+SHIM_NO_LOCKS struct shim_thread_usage shim_thread_usage_now(void);
+
 /* Opens what shim_thread_sleeps reads, for a thread of this process. Returns a descriptor, or a negative errno. */
 int32_t shim_thread_state_open(int32_t thread);
 

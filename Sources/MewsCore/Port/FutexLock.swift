@@ -6,7 +6,7 @@ import Synchronization
 ///
 /// Where another CPU can be running the holder, a contender spins before it sleeps, about twice as long as spinning
 /// took to succeed lately.
-struct FutexLock: ~Copyable {
+public struct FutexLock: ~Copyable {
   private let word = Atomic<UInt32>(Self.free)
   private let usualSpins = Atomic<Int32>(0)
   private let mostSpins: Int32
@@ -16,12 +16,12 @@ struct FutexLock: ~Copyable {
   private static var heldAndAwaited: UInt32 { 2 }
 
   /// - Parameter spins: whether contenders spin; pass false where one CPU runs all threads.
-  init(spins: Bool) {
+  public init(spins: Bool) {
     mostSpins = spins ? 100 : 0
   }
 
   @_noLocks @inline(__always)
-  func lock() {
+  public func lock() {
     Interleaving.reach(Interleaving.lock)
     let (taken, _) = word.compareExchange(
       expected: Self.free, desired: Self.held, successOrdering: .acquiring, failureOrdering: .relaxed)
@@ -37,7 +37,7 @@ struct FutexLock: ~Copyable {
   }
 
   @_noLocks @inline(__always)
-  func unlock() {
+  public func unlock() {
     Interleaving.reach(Interleaving.unlock)
     if word.exchange(Self.free, ordering: .releasing) == Self.heldAndAwaited {
       Futex.wakeOne(address)

@@ -65,6 +65,9 @@ public struct IORunnerPool: @unchecked Sendable {
     free(state)
   }
 
+  /// Whether another thread can take the work over from one that is stuck.
+  public var canTakeOver: Bool { state.pointee.standbys > 0 }
+
   /// What the pool has done. Any thread may ask.
   public var statistics: TakeoverStatistics { IORunnerPoolState.statistics(state) }
 

@@ -22,6 +22,8 @@ public struct ThreadContext {
   public var server: UnsafeMutableRawPointer?
   /// What the thread is working on.
   public var current: UnsafeMutableRawPointer?
+  /// The exchange whose handler the thread has called last; the exchange knows whether it still runs.
+  public var exchange: UnsafeMutableRawPointer?
 
   public init(kind: Kind, index: UInt32, server: UnsafeMutableRawPointer? = nil) {
     self.kind = kind

@@ -17,6 +17,11 @@ extension RunOptions {
   }
 }
 
+extension RoutesOptions {
+  /// The options as arguments.
+  var arguments: [String] { (wantsJSON ? ["--json"] : []) + (process.map { [String($0)] } ?? []) }
+}
+
 extension WorkerOptions {
   /// The options as arguments.
   var arguments: [String] {

@@ -6,13 +6,15 @@ public enum MewsCommand: Equatable, Sendable {
   case run(RunOptions)
   /// Be the worker process of a supervisor. Not for users.
   case worker(RunOptions, WorkerOptions)
+  /// Print what a running server knows of its routes.
+  case routes(RoutesOptions)
   /// Print the version.
   case version
   /// Print help on the standard output.
   case help(HelpTopic)
 
   /// The commands that a user can give.
-  static let names = ["run", "version", "help"]
+  static let names = ["run", "routes", "version", "help"]
 
   /// Reads the arguments behind the program's name.
   ///
@@ -20,10 +22,11 @@ public enum MewsCommand: Equatable, Sendable {
   /// them. `--listen` and `--set` add up; of another option given twice, the last counts.
   public init(parsing arguments: some Sequence<String>) throws(UsageError) {
     var parser = ArgumentParser(arguments)
-    guard let name = parser.next() else { throw UsageError("expected a command: run, version or help") }
+    guard let name = parser.next() else { throw UsageError("expected a command: run, routes, version or help") }
     switch name {
     case "run": self = try parser.parseRun()
     case "worker": self = try parser.parseWorker()
+    case "routes": self = try parser.parseRoutes()
     case "version", "--version": self = try parser.parseVersion(name)
     case "help", "--help", "-h": self = try parser.parseHelp()
     default:
@@ -37,6 +40,7 @@ public enum MewsCommand: Equatable, Sendable {
     switch self {
     case .run(let options): ["run"] + options.arguments
     case .worker(let options, let worker): ["worker"] + worker.arguments + options.arguments
+    case .routes(let options): ["routes"] + options.arguments
     case .version: ["version"]
     case .help(let topic): topic == .overview ? ["help"] : ["help", topic.rawValue]
     }
@@ -67,6 +71,25 @@ private struct ArgumentParser {
   mutating func parseWorker() throws(UsageError) -> MewsCommand {
     try parseOptions(for: "worker")
     return wantsHelp ? .help(.overview) : .worker(options, worker)
+  }
+
+  mutating func parseRoutes() throws(UsageError) -> MewsCommand {
+    var options = RoutesOptions()
+    while let argument = next() {
+      switch argument {
+      case "-h", "--help": return .help(.routes)
+      case "--json": options.wantsJSON = true
+      case _ where argument.hasPrefix("-"): throw .unknown("option", argument, among: ["--json", "--help"])
+      case _ where options.process != nil:
+        throw UsageError("routes: expected one process id, got also '\(printable(argument))'")
+      default:
+        guard let process = DecimalNumber.parse(argument, in: 1...Int(Int32.max)) else {
+          throw UsageError("routes: expected a process id, got '\(printable(argument))'")
+        }
+        options.process = Int32(process)
+      }
+    }
+    return .routes(options)
   }
 
   mutating func parseVersion(_ name: String) throws(UsageError) -> MewsCommand {

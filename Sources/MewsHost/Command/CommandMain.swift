@@ -15,11 +15,12 @@ public enum CommandMain {
       switch try MewsCommand(parsing: arguments.dropFirst()) {
       case .run(let options): return run(options)
       case .worker(let options, let worker): return WorkerMain(options: options, worker: worker).run()
+      case .routes(let options): return routes(options)
       case .version: return print("mews \(MEWS_VERSION_STRING)\n")
       case .help(let topic): return print(topic.text)
       }
     } catch {
-      _ = write(error.description + "\n", to: STDERR_FILENO)
+      _ = write(Array((error.description + "\n").utf8), to: STDERR_FILENO)
       return 2
     }
   }
@@ -52,10 +53,19 @@ public enum CommandMain {
     return supervisor.run()
   }
 
-  private static func print(_ text: String) -> Int32 { write(text, to: STDOUT_FILENO) ? 0 : 1 }
+  private static func routes(_ options: RoutesOptions) -> Int32 {
+    do throws(InspectionError) {
+      return write(try RoutesCommand(options: options).run(), to: STDOUT_FILENO) ? 0 : 1
+    } catch {
+      _ = write(Array("mews: \(error)\n".utf8), to: STDERR_FILENO)
+      return 1
+    }
+  }
 
-  private static func write(_ text: String, to descriptor: Int32) -> Bool {
-    var bytes = Array(text.utf8)[...]
+  private static func print(_ text: String) -> Int32 { write(Array(text.utf8), to: STDOUT_FILENO) ? 0 : 1 }
+
+  private static func write(_ bytes: [UInt8], to descriptor: Int32) -> Bool {
+    var bytes = bytes[...]
     while !bytes.isEmpty {
       let count = bytes.withUnsafeBytes { Glibc.write(descriptor, $0.baseAddress, $0.count) }
       if count < 0 && errno == EINTR { continue }

@@ -2,6 +2,7 @@
 public enum HelpTopic: String, CaseIterable, Sendable {
   case overview
   case run
+  case routes
   case version
   case help
 
@@ -10,6 +11,7 @@ public enum HelpTopic: String, CaseIterable, Sendable {
     switch self {
     case .overview: Self.overviewText
     case .run: Self.runText
+    case .routes: Self.routesText
     case .version: Self.versionText
     case .help: Self.helpText
     }
@@ -23,6 +25,7 @@ public enum HelpTopic: String, CaseIterable, Sendable {
 
     Commands:
       run DIR         serve every plugin found in a directory
+      routes [PID]    show how a running server runs its routes, and why
       version         print the version
       help [COMMAND]  explain a command
 
@@ -59,8 +62,10 @@ public enum HelpTopic: String, CaseIterable, Sendable {
                               one for each from 8 threads on. Default: auto
       --io BACKEND            how they wait: auto, io_uring or epoll. Default: auto,
                               which is epoll: this version has no io_uring yet
-      --execution POLICY      where handlers run: declared, as each route says, or
-                              worker, always on worker threads. Default: declared
+      --execution POLICY      where handlers run: auto, as each route says, or as
+                              its runs turn out to be; declared, as each route
+                              says, or on worker threads; worker, always on
+                              worker threads. Default: auto
       --handler-timeout MS    answer 504 when a handler has not responded after so
                               many milliseconds, up to 86400000 (a day), unless its
                               route has a timeout of its own. Default: 0, no limit
@@ -80,6 +85,24 @@ public enum HelpTopic: String, CaseIterable, Sendable {
 
     Exit status: 0 after a clean stop, 1 when the server cannot run, 2 for wrong
     arguments.
+
+    """
+
+  private static let routesText = """
+    Usage: mews routes [PID] [OPTIONS]
+
+    Asks a running server about its routes and prints for each: what its plugin
+    declares, the class it has now (inline: on the I/O thread, worker, or blocking:
+    on a worker that does not count), how often it ran, how often its class has
+    changed, and why it has the class it has. PID is the process that 'mews run'
+    was started as; it may be left out when one server is running. The server's
+    user and root are answered.
+
+    Options:
+      --json      print one JSON object
+      -h, --help  print this text
+
+    Exit status: 0, 1 when there is no answer, 2 for wrong arguments.
 
     """
 

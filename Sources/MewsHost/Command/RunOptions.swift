@@ -10,7 +10,9 @@ public enum IOBackendChoice: String, CaseIterable, Sendable {
 
 /// Where handlers run.
 public enum ExecutionPolicy: String, CaseIterable, Sendable {
-  /// As each route declares.
+  /// As each route declares; where one declares nothing, as its runs are.
+  case automatic = "auto"
+  /// As each route declares; on workers where one declares nothing.
   case declared
   /// On workers, all of them.
   case worker
@@ -79,7 +81,7 @@ public struct RunOptions: Equatable, Sendable {
   public var isStrict = false
   /// Whether a supervisor process holds the listening sockets.
   public var hasSupervisor = true
-  public var execution = ExecutionPolicy.declared
+  public var execution = ExecutionPolicy.automatic
   public var logLevel = LogLevel.info
 
   public init() {}
@@ -94,6 +96,7 @@ extension RunOptions {
     result.workersMaximum = workersMax ?? 0
     result.listenSockets = listenSockets
     result.forcesWorkers = execution == .worker
+    result.learnsExecution = execution == .automatic
     result.handlerTimeoutMilliseconds = UInt32(clamping: handlerTimeout)
     return result
   }

@@ -45,6 +45,7 @@ struct WorkerMain {
     }
     // Before the lines that say so: who reads them may count on being served, whatever becomes of this process.
     control?.send(.ready)
+    InspectionThread.start(host: host, process: control.map { shim_local_peer($0.descriptor) } ?? getpid())
     report(host)
     let isClean = host.wait()
     if !isClean { log.write(Int(MEWS_LEVEL_WARNING), "requests were cut off: they took longer than the drain timeout") }

@@ -12,14 +12,19 @@ extension Plugin {
       remember("\(method) \(pattern): \(options.execution) is no execution class")
       return mews_result(MEWS_E_INVALID_ARGUMENT)
     }
+    guard let record = makeRecord(method, pattern, ExecutionClass(declared: options.execution)) else {
+      return mews_result(MEWS_E_NO_MEMORY)
+    }
     let route = UnsafeMutablePointer<Route>.allocate(capacity: 1)
     route.initialize(
       to: Route(
         handler: handler, state: options.state, plugin: handle, pluginName: nameText.pointer,
         execution: options.execution))
+    route.pointee.record = record
     do throws(RouterError) {
       try host.router.add(method: method, pattern: pattern, owner: owner, payload: UnsafeMutableRawPointer(route))
     } catch {
+      RouteRecord.destroy(record)
       route.deallocate()
       return refuse(error, method, pattern)
     }
@@ -32,6 +37,12 @@ extension Plugin {
     routes.append(
       RegisteredRoute(method: method, pattern: pattern, route: route, usesPluginState: options.use_state == 0))
     return mews_result(MEWS_OK)
+  }
+
+  private func makeRecord(_ method: String, _ pattern: String, _ declared: ExecutionClass?) -> RouteRecordPointer? {
+    let names = RouteNames(method: method, pattern: pattern, plugin: name, declared: declared?.name ?? "auto")
+    let policy = RoutePolicy(declared: declared, options: host.server.options)
+    return RouteRecord.create(names, policy: policy, learning: host.server.learning)
   }
 
   /// Milliseconds; 0 for none.
@@ -60,6 +71,7 @@ extension Plugin {
   func discardRoutes() {
     for route in routes {
       route.route.pointee.freeParameterNames()
+      if let record = route.route.pointee.record { RouteRecord.destroy(record) }
       if let deadline = route.route.pointee.deadline { RouteDeadline.destroy(deadline) }
     }
     for route in routes { route.route.deallocate() }

@@ -98,15 +98,12 @@ public struct RegisteredRoute {
   let route: UnsafeMutablePointer<Route>
   let usesPluginState: Bool
 
+  /// How its calls are run, as it is shown: as it was declared, or "auto".
+  var executionName: String { ExecutionClass(declared: route.pointee.execution)?.name ?? "auto" }
+
+  /// What is known of its runs. Any thread, while the plugin is there.
+  var report: RouteReport? { route.pointee.record.map { RouteRecord.report($0) } }
+
   /// How long its handlers may take, and how many took longer; nil when there is no limit.
   var deadline: RouteDeadlinePointer? { route.pointee.deadline }
-
-  /// How its calls are run, as it is shown.
-  var executionName: String {
-    switch Int(route.pointee.execution) {
-    case MEWS_EXECUTION_INLINE: "inline"
-    case MEWS_EXECUTION_BLOCKING: "blocking"
-    default: "worker"
-    }
-  }
 }

@@ -34,7 +34,7 @@ public struct RouteMatch {
   /// How many parameters the route has. 0 unless found.
   public internal(set) var parameterCount: UInt32 = 0
   /// The route that answers, which belongs to the table; nil unless found.
-  public internal(set) var route: UnsafePointer<RouteRecord>?
+  public internal(set) var route: UnsafePointer<RouteEntry>?
   /// The methods that the path has routes for, when the method is not allowed.
   /// See ``RouteTable/writeAllow(_:into:)``.
   public internal(set) var allowedMethods = RouteMethodSet(mask: 0)

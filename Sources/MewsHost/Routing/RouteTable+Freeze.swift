@@ -60,14 +60,14 @@ private struct RouteTableLayout {
     return UnsafePointer(header)
   }
 
-  private mutating func place(_ routes: [Router.Route]) -> UnsafePointer<RouteRecord>? {
-    let records = room(for: routes.count, of: RouteRecord.self)
+  private mutating func place(_ routes: [Router.Route]) -> UnsafePointer<RouteEntry>? {
+    let records = room(for: routes.count, of: RouteEntry.self)
     for (index, route) in routes.enumerated() {
       let pattern = place(route.pattern.text.utf8)
       let names = place(route.pattern.parameterNames)
       guard let records, let pattern, let names else { continue }
       (records + index).initialize(
-        to: RouteRecord(
+        to: RouteEntry(
           payload: route.payload, pattern: pattern, parameterNames: names,
           parameterCount: route.pattern.parameterNames.count))
     }
@@ -76,12 +76,12 @@ private struct RouteTableLayout {
 
   private mutating func place(
     _ node: RouteTrie.Node, at index: Int, of nodes: UnsafeMutablePointer<RouteNode>?,
-    _ records: UnsafePointer<RouteRecord>?
+    _ records: UnsafePointer<RouteEntry>?
   ) {
     var byMethod = node.routes
     if let get = byMethod[RouteMethods.get], byMethod[RouteMethods.head] == nil { byMethod[RouteMethods.head] = get }
     let methods = byMethod.keys.sorted()
-    let routes = room(for: methods.count, of: UnsafePointer<RouteRecord>.self)
+    let routes = room(for: methods.count, of: UnsafePointer<RouteEntry>.self)
     let ordered = node.literals.keys.sorted { first, second in
       first.count != second.count ? first.count < second.count : first.lexicographicallyPrecedes(second)
     }

@@ -7,7 +7,7 @@ public struct RouteText {
 }
 
 /// A route of a ``RouteTable``: what it was registered with. Valid as long as the table.
-public struct RouteRecord {
+public struct RouteEntry {
   /// What the route was registered with.
   public let payload: UnsafeMutableRawPointer
   /// The pattern as it was written.
@@ -32,9 +32,9 @@ struct RouteNode {
   /// The methods that have a route here, a bit each; HEAD's is set where GET's is.
   var methods: UInt64
   /// The route of each bit of `methods`, lowest bit first.
-  var routes: UnsafePointer<UnsafePointer<RouteRecord>>
+  var routes: UnsafePointer<UnsafePointer<RouteEntry>>
   /// The route for all other methods.
-  var anyMethodRoute: UnsafePointer<RouteRecord>?
+  var anyMethodRoute: UnsafePointer<RouteEntry>?
   /// Whether the last segment was taken for a parameter.
   var isParameter: Bool
 }
@@ -100,7 +100,7 @@ public struct RouteTable {
   }
 }
 
-extension RouteRecord {
+extension RouteEntry {
   /// The place of a parameter among a match's captures, or nil when the pattern has none of that name.
   ///
   /// - Parameters:

@@ -64,6 +64,8 @@ extension Exchange {
     guard let context = exchange.pointee.context else { return }
     if exchange.pointee.completion?.pointee.handler != nil {
       exchange.pointee.packet.action = { packet in Exchange.continueOnWorker(Exchange.of(packet)) }
+      // The slot may have served another route before, and this one's handler may have run inline.
+      exchange.pointee.packet.isUncounted = exchange.pointee.route.map(Route.execution) == 3 ? 1 : 0
       context.pointee.port.post(packet(exchange))
     } else {
       exchange.pointee.packet.action = { packet in Connection.completionDidArrive(Exchange.of(packet)) }

@@ -86,6 +86,8 @@ public struct Route {
   /// The plugin's name for the log, ended by NUL; it lives as long as the route.
   public var pluginName: UnsafePointer<CChar>?
   public var execution: mews_execution
+  /// How its runs are counted and its class is found; nil where they are not, and it is as declared.
+  public var record: RouteRecordPointer?
   /// When its handlers have to have answered; nil when they may take as long as they like.
   public var deadline: RouteDeadlinePointer?
   /// The names of the pattern's parameters, in the order of the captures.

@@ -22,14 +22,16 @@ extension Connection {
       return finish(connection, exchange)
     }
     if let deadline = route.pointee.deadline { startDeadline(connection, deadline) }
-    if route.pointee.execution == 1 && !context.pointee.forcesWorkers {
+    let execution = Route.execution(route)
+    if execution == 1 && !context.pointee.forcesWorkers {
       connection.pointee.phase = .running
       exchange.pointee.packet.action = { packet in Exchange.runInline(Exchange.of(packet)) }
       context.pointee.thread.runHandler(Exchange.packet(exchange))
       return false
     }
     connection.pointee.phase = .running
-    Exchange.prepareForWorker(exchange, route)
+    if let record = route.pointee.record { RouteRecord.cell(record, context.pointee.number).countWorkerRun() }
+    Exchange.prepareForWorker(exchange, isUncounted: execution == 3)
     IOContext.queue(Exchange.packet(exchange), context)
     return false
   }
@@ -170,8 +172,9 @@ extension Exchange {
   static func runHandler(
     _ exchange: ExchangePointer, _ handler: mews_handler, _ state: UnsafeMutableRawPointer?
   ) -> Bool {
-    let thread = UInt64(UInt(bitPattern: shim_thread_context()))
-    shim_store_relaxed(handlerWord(exchange), thread)
+    let thread = shim_thread_context()
+    thread?.assumingMemoryBound(to: ThreadContext.self).pointee.exchange = UnsafeMutableRawPointer(exchange)
+    shim_store_relaxed(handlerWord(exchange), UInt64(UInt(bitPattern: thread)))
     let result = _unsafePerformance { handler(OpaquePointer(exchange), state) }
     shim_store_relaxed(handlerWord(exchange), 0)
     guard result < 0 || exchange.pointee.status == 0 else { return true }
@@ -216,12 +219,12 @@ extension Exchange {
     respondError(exchange, status: 500, reason: "")
   }
 
-  /// Gives the exchange an output of its own and a packet whose action runs the handler. A handler that is declared to
+  /// Gives the exchange an output of its own and a packet whose action runs the handler. A handler that is known to
   /// block takes none of the places of those that run.
   @_noLocks
-  static func prepareForWorker(_ exchange: ExchangePointer, _ route: UnsafePointer<Route>) {
+  static func prepareForWorker(_ exchange: ExchangePointer, isUncounted: Bool) {
     exchange.pointee.output = withUnsafeMutablePointer(to: &exchange.pointee.response) { $0 }
-    exchange.pointee.packet.isUncounted = route.pointee.execution == 3 ? 1 : 0
+    exchange.pointee.packet.isUncounted = isUncounted ? 1 : 0
     exchange.pointee.packet.action = { packet in Exchange.runOnWorker(Exchange.of(packet)) }
   }
 
@@ -235,10 +238,31 @@ extension Exchange {
     exchange.pointee.resources = context.pointee.resources
     // The client may have left since.
     if case .running = connection.pointee.phase {} else { leaveIOThread(exchange) }
+    let measure = RouteRecord.countInline(route, context)
+    if case .none = measure { return runInline(exchange, route, context, connection, .none) }
+    runMeasured(exchange, route, context, connection, measure)
+  }
+
+  @_noLocks @inline(never)
+  private static func runMeasured(
+    _ exchange: ExchangePointer, _ route: UnsafePointer<Route>, _ context: IOContextPointer,
+    _ connection: ConnectionPointer, _ measure: RunMeasure
+  ) {
+    runInline(exchange, route, context, connection, measure)
+  }
+
+  @_noLocks @inline(__always)
+  private static func runInline(
+    _ exchange: ExchangePointer, _ route: UnsafePointer<Route>, _ context: IOContextPointer,
+    _ connection: ConnectionPointer, _ measure: RunMeasure
+  ) {
     let watch = context.pointee.watch
     exchange.pointee.watch = watch
+    let run = RouteRun.inline(route, context, measure)
     RunWatch.begin(watch)
     let isOver = runHandler(exchange, route.pointee.handler, route.pointee.state)
+    // As long as the work can be taken over: what there is to say of the run may take its time, too.
+    if run.isMeasured { run.observe(run.sample()) }
     guard RunWatch.enter(watch) else {
       if isOver { _unsafePerformance { returnFromTakeover(exchange, context) } }
       return
@@ -260,8 +284,16 @@ extension Exchange {
     guard let route = exchange.pointee.route, let context = exchange.pointee.context else { return }
     if hasMissedDeadline(exchange, route) { return sendBack(exchange, to: context) }
     if let resources = ThreadResources.current { exchange.pointee.resources = resources }
-    guard runHandler(exchange, route.pointee.handler, route.pointee.state) else { return }
-    sendBack(exchange, to: context)
+    let run = RouteRun.beginOnWorker(route, isUncounted: exchange.pointee.packet.isUncounted != 0)
+    let hasResponse = runHandler(exchange, route.pointee.handler, route.pointee.state)
+    guard run.isMeasured else {
+      if hasResponse { sendBack(exchange, to: context) }
+      return
+    }
+    let sample = run.sample()
+    // First, because the client waits.
+    if hasResponse { sendBack(exchange, to: context) }
+    run.observe(sample)
   }
 
   /// Hands an exchange back to its I/O thread.

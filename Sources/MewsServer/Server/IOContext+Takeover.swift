@@ -11,6 +11,7 @@ extension IOContext {
     guard !adoption.isGiven, let packet = adoption.stuckPacket, let route = Exchange.of(packet).pointee.route else {
       return
     }
+    if let record = route.pointee.record { RouteRecord.didBlockInline(record, nanoseconds: adoption.nanoseconds) }
     let thread = context.pointee.thread
     if let reportTime = context.pointee.takeoverReportTime, thread.now < reportTime + reportMilliseconds { return }
     context.pointee.takeoverReportTime = thread.now

@@ -58,6 +58,8 @@ public struct IOContext {
   var isListening: Bool
   /// See `ServerOptions`.
   var isLastOnAddresses: Bool
+  /// The I/O thread's number among those of its server.
+  var number = 0
   /// Hands the packets of a pass to the port when the pass ends.
   var portNode: PortNode
   /// When the log was last told that another thread took over, on the I/O thread's clock.

@@ -17,6 +17,8 @@ public struct ServerOptions: Sendable {
   public var isLastOnAddresses = true
   public var drainTimeoutMilliseconds: UInt32 = 30_000
   public var forcesWorkers = false
+  /// Whether the class of routes that declare none is learned; otherwise they are run on workers.
+  public var learnsExecution = true
   /// How long handlers may take whose routes say nothing of it; 0 for as long as they like.
   public var handlerTimeoutMilliseconds: UInt32 = 0
   public var limits = ServerLimits()
@@ -45,6 +47,8 @@ public final class Server: @unchecked Sendable {
   public let log: ServerLog
   public let port: CompletionPort
   public let pool: BlockPool
+  /// What is common to the records of its routes.
+  public let learning: RouteLearning
   public private(set) var listeningSets: [ListeningSet] = []
   let life: ServerLife
   let workGate = Gate()
@@ -58,6 +62,7 @@ public final class Server: @unchecked Sendable {
   public init(options: ServerOptions, log: ServerLog) throws(SystemError) {
     self.options = options
     self.log = log
+    learning = RouteLearning(ioThreads: options.effectiveIOThreads, log: log)
     guard let port = CompletionPort.create(concurrency: options.effectiveWorkers) else {
       throw SystemError(call: "malloc", code: ENOMEM)
     }
@@ -150,6 +155,7 @@ public final class Server: @unchecked Sendable {
     runners = pool
     let error = pool.start()
     guard error == 0 else { throw SystemError(call: "pthread_create", code: error) }
+    learning.mayPromote = pool.canTakeOver
   }
 
   /// Gives a thread of the server its memory. Returns whether there was some.
@@ -188,6 +194,7 @@ public final class Server: @unchecked Sendable {
         resources: resources, thread: thread, port: port, application: application, limits: options.limits, log: log,
         forcesWorkers: options.forcesWorkers))
     context.pointee.life = life.state
+    context.pointee.number = index
     context.pointee.isLastOnAddresses = options.isLastOnAddresses
     IOContext.prepare(context)
     for listeningSet in listeningSets {

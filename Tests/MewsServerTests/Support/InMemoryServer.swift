@@ -17,6 +17,7 @@ final class InMemoryServer {
 
   let pool: BlockPool
   let context: IOContextPointer
+  let learning: RouteLearning
   private let port: CompletionPort
   private let thread: IOThread
   private let threadContext: UnsafeMutablePointer<ThreadContext>
@@ -52,6 +53,7 @@ final class InMemoryServer {
     let log = ServerLog(
       function: { context, _, _, text in LogLines.append(text, to: context) },
       context: Unmanaged.passUnretained(logLines).toOpaque(), level: UInt32(MEWS_LEVEL_DEBUG))
+    learning = RouteLearning(ioThreads: 1, log: log)
     context = .allocate(capacity: 1)
     context.initialize(
       to: IOContext(
@@ -68,6 +70,17 @@ final class InMemoryServer {
     _ body: @escaping (HandledExchange) -> mews_result
   ) {
     routes.add(method, path, execution: mews_execution(execution), timeout: timeout, body)
+  }
+
+  /// Registers a handler for GET whose runs are counted, and whose class is what the policy makes it.
+  func learn(
+    _ path: String, policy: RoutePolicy = RoutePolicy(), _ body: @escaping (HandledExchange) -> mews_result
+  ) throws -> RouteRecordPointer {
+    let names = RouteNames(
+      method: "GET", pattern: path, plugin: "test", declared: policy.isLearned ? "auto" : policy.execution.name)
+    let record = try #require(RouteRecord.create(names, policy: policy, learning: learning))
+    routes.add("GET", path, execution: mews_execution(MEWS_EXECUTION_DEFAULT), record: record, body)
+    return record
   }
 
   /// How many requests of a path were answered with 504 because their time was over.

@@ -12,7 +12,7 @@ final class RouteList {
     let route = UnsafeMutablePointer<Route>.allocate(capacity: 1)
 
     init(
-      _ method: String, _ path: String, _ execution: mews_execution, timeout: UInt32,
+      _ method: String, _ path: String, _ execution: mews_execution, timeout: UInt32, _ record: RouteRecordPointer?,
       _ body: @escaping (HandledExchange) -> mews_result
     ) {
       self.method = method
@@ -26,12 +26,14 @@ final class RouteList {
             return route.body(HandledExchange(pointer: ExchangePointer(exchange)))
           }, state: Unmanaged.passUnretained(self).toOpaque(), plugin: nil, pluginName: nil,
           execution: execution))
+      route.pointee.record = record
       if timeout > 0 {
         route.pointee.deadline = RouteDeadline.create(milliseconds: timeout, route: "\(method) \(path)")
       }
     }
 
     deinit {
+      if let record = route.pointee.record { RouteRecord.destroy(record) }
       if let deadline = route.pointee.deadline { RouteDeadline.destroy(deadline) }
       route.deallocate()
     }
@@ -39,11 +41,12 @@ final class RouteList {
 
   private var routes: [TestRoute] = []
 
+  /// - Parameter record: how the route's runs are counted; the list frees it.
   func add(
     _ method: String, _ path: String, execution: mews_execution, timeout: UInt32 = 0,
-    _ body: @escaping (HandledExchange) -> mews_result
+    record: RouteRecordPointer? = nil, _ body: @escaping (HandledExchange) -> mews_result
   ) {
-    routes.append(TestRoute(method, path, execution, timeout: timeout, body))
+    routes.append(TestRoute(method, path, execution, timeout: timeout, record, body))
   }
 
   /// How many requests of a path were answered with 504.
