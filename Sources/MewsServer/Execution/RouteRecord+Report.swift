@@ -89,8 +89,7 @@ extension RouteRecord {
       ? "runs \(policy.execution.place) from now on: \(policy.reason)"
       : "is declared inline and waits: \(policy.lastComplaint ?? policy.reason)"
     let more = skipped > 0 ? " (and \(skipped) times before that were not told)" : ""
-    learning.log.write(
-      isChange ? Int(MEWS_LEVEL_INFO) : Int(MEWS_LEVEL_WARNING), "\(names.method) \(names.pattern) \(what)\(more)",
-      source: names.plugin)
+    // No more than information: a contended lock makes a handler wait that never does on a machine with time to spare.
+    learning.log.write(Int(MEWS_LEVEL_INFO), "\(names.method) \(names.pattern) \(what)\(more)", source: names.plugin)
   }
 }
