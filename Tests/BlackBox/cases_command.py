@@ -34,8 +34,10 @@ def test_help():
         "--no-supervisor",
     )
     for arguments, words in {
-        ("help",): ("run", "version", "help"),
-        ("--help",): ("run", "version", "help"),
+        ("help",): ("run", "doctor", "version", "help"),
+        ("--help",): ("run", "doctor", "version", "help"),
+        ("help", "doctor"): ("--json",),
+        ("doctor", "--help"): ("--json",),
         ("help", "run"): options,
         ("run", "--help"): options,
     }.items():

@@ -14,6 +14,7 @@
 #include "shims_epoll.h"
 #include "shims_intrusive.h"
 #include "shims_library.h"
+#include "shims_machine.h"
 #include "shims_port.h"
 #include "shims_process.h"
 #include "shims_schedule.h"

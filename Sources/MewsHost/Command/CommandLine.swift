@@ -6,13 +6,15 @@ public enum MewsCommand: Equatable, Sendable {
   case run(RunOptions)
   /// Be the worker process of a supervisor. Not for users.
   case worker(RunOptions, WorkerOptions)
+  /// Examine the machine, and print the findings for people or as JSON.
+  case doctor(isJSON: Bool)
   /// Print the version.
   case version
   /// Print help on the standard output.
   case help(HelpTopic)
 
   /// The commands that a user can give.
-  static let names = ["run", "version", "help"]
+  static let names = ["run", "doctor", "version", "help"]
 
   /// Reads the arguments behind the program's name.
   ///
@@ -20,10 +22,11 @@ public enum MewsCommand: Equatable, Sendable {
   /// them. `--listen` and `--set` add up; of another option given twice, the last counts.
   public init(parsing arguments: some Sequence<String>) throws(UsageError) {
     var parser = ArgumentParser(arguments)
-    guard let name = parser.next() else { throw UsageError("expected a command: run, version or help") }
+    guard let name = parser.next() else { throw UsageError("expected a command: run, doctor, version or help") }
     switch name {
     case "run": self = try parser.parseRun()
     case "worker": self = try parser.parseWorker()
+    case "doctor": self = try parser.parseDoctor()
     case "version", "--version": self = try parser.parseVersion(name)
     case "help", "--help", "-h": self = try parser.parseHelp()
     default:
@@ -37,6 +40,7 @@ public enum MewsCommand: Equatable, Sendable {
     switch self {
     case .run(let options): ["run"] + options.arguments
     case .worker(let options, let worker): ["worker"] + worker.arguments + options.arguments
+    case .doctor(let isJSON): isJSON ? ["doctor", "--json"] : ["doctor"]
     case .version: ["version"]
     case .help(let topic): topic == .overview ? ["help"] : ["help", topic.rawValue]
     }
@@ -67,6 +71,22 @@ private struct ArgumentParser {
   mutating func parseWorker() throws(UsageError) -> MewsCommand {
     try parseOptions(for: "worker")
     return wantsHelp ? .help(.overview) : .worker(options, worker)
+  }
+
+  mutating func parseDoctor() throws(UsageError) -> MewsCommand {
+    var isJSON = false
+    while let argument = next() {
+      switch argument {
+      case "--json": isJSON = true
+      case "--help", "-h": wantsHelp = true
+      default:
+        guard argument.hasPrefix("-") else {
+          throw UsageError("doctor: expected no arguments, got '\(printable(argument))'")
+        }
+        throw .unknown("option", argument, among: ["--json", "--help"])
+      }
+    }
+    return wantsHelp ? .help(.doctor) : .doctor(isJSON: isJSON)
   }
 
   mutating func parseVersion(_ name: String) throws(UsageError) -> MewsCommand {

@@ -15,6 +15,7 @@ public enum CommandMain {
       switch try MewsCommand(parsing: arguments.dropFirst()) {
       case .run(let options): return run(options)
       case .worker(let options, let worker): return WorkerMain(options: options, worker: worker).run()
+      case .doctor(let isJSON): return examine(isJSON: isJSON)
       case .version: return print("mews \(MEWS_VERSION_STRING)\n")
       case .help(let topic): return print(topic.text)
       }
@@ -50,6 +51,13 @@ public enum CommandMain {
     }
     var supervisor = Supervisor(options: options, listeners: listeners, log: log, signals: signals)
     return supervisor.run()
+  }
+
+  /// Prints what the machine is like. The status says whether Mews can run on it.
+  private static func examine(isJSON: Bool) -> Int32 {
+    let report = DoctorReport(findings: Examination(MachineFacts.gather()).findings)
+    let status = print(isJSON ? report.json : report.text)
+    return report.isHealthy ? status : 1
   }
 
   private static func print(_ text: String) -> Int32 { write(text, to: STDOUT_FILENO) ? 0 : 1 }

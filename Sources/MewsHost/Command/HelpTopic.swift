@@ -2,6 +2,7 @@
 public enum HelpTopic: String, CaseIterable, Sendable {
   case overview
   case run
+  case doctor
   case version
   case help
 
@@ -10,6 +11,7 @@ public enum HelpTopic: String, CaseIterable, Sendable {
     switch self {
     case .overview: Self.overviewText
     case .run: Self.runText
+    case .doctor: Self.doctorText
     case .version: Self.versionText
     case .help: Self.helpText
     }
@@ -23,6 +25,7 @@ public enum HelpTopic: String, CaseIterable, Sendable {
 
     Commands:
       run DIR         serve every plugin found in a directory
+      doctor          say what this machine lets mews do, and what to change
       version         print the version
       help [COMMAND]  explain a command
 
@@ -77,6 +80,22 @@ public enum HelpTopic: String, CaseIterable, Sendable {
 
     Exit status: 0 after a clean stop, 1 when the server cannot run, 2 for wrong
     arguments.
+
+    """
+
+  private static let doctorText = """
+    Usage: mews doctor [--json]
+
+    Looks at the machine: kernel, processors, limits, and what of the kernel's
+    interfaces can be used. Each line is one finding: ok, note (mews runs, with less
+    than there could be) or problem (mews cannot run), then what it means here and
+    what to do about it. Run it as the user, and in the container, that will serve.
+
+    Options:
+      --json                  print one object of JSON
+      -h, --help              print this text
+
+    Exit status: 0 when mews can run, 1 when it cannot, 2 for wrong arguments.
 
     """
 
