@@ -16,6 +16,7 @@
 #include "shims_library.h"
 #include "shims_port.h"
 #include "shims_process.h"
+#include "shims_ring.h"
 #include "shims_schedule.h"
 #include "shims_simd.h"
 #include "shims_socket.h"
