@@ -17,6 +17,8 @@
 #include "shims_machine.h"
 #include "shims_port.h"
 #include "shims_process.h"
+#include "shims_ring.h"
+#include "shims_run_watch.h"
 #include "shims_schedule.h"
 #include "shims_simd.h"
 #include "shims_socket.h"

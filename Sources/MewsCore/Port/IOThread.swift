@@ -9,26 +9,23 @@ public typealias EventSourcePointer = UnsafeMutablePointer<EventSource>
 
 /// A thread that waits for readiness, timers and packets, and runs what belongs to them.
 ///
+/// It is one for everybody but the threads of the system: its work is done by one of them at a time, and by another from
+/// then on when a handler does not return. `IORunnerPool` has them.
+///
 /// It works in passes: wait; run the nodes that were put off to this pass; tell event sources; run the packets of the
 /// mailbox; run the timers that are due; run the nodes of the pass's end; run the deferred nodes. Everything a pass
 /// does shares one reading of the clock, one wait and one flush a connection.
 ///
-/// Functions are for the thread itself unless they say otherwise. Nothing that runs on it may block.
+/// Functions are for the thread itself unless they say otherwise. Nothing that runs on it may block, but for handlers:
+/// packets that come by `runHandler`.
 public struct IOThread: Equatable, @unchecked Sendable {
   let state: UnsafeMutablePointer<IOThreadState>
 
-  private static var stackSize: Int { 1 << 20 }
-
   /// Prepares a thread; it does not run yet. Any thread may call this.
   ///
-  /// - Parameters:
-  ///   - index: its `ThreadContext.index`, and the N of its name "mews-io-N".
-  ///   - server: for its `ThreadContext.server`.
-  ///   - hooks: called on the thread: before the first pass, and after the last.
-  /// - Returns: the thread, to be released with `destroy()`.
-  public static func create(
-    index: UInt32, server: UnsafeMutableRawPointer?, hooks: ThreadHooks
-  ) throws(SystemError) -> IOThread {
+  /// - Parameter hooks: called on the thread: before the first pass, and after the last.
+  /// - Returns: the thread, to be started by an `IORunnerPool` and released with `destroy()`.
+  public static func create(hooks: IOThreadHooks) throws(SystemError) -> IOThread {
     var isComplete = false
     let poll = try EventPoll.create()
     defer { if !isComplete { poll.destroy() } }
@@ -44,20 +41,9 @@ public struct IOThread: Equatable, @unchecked Sendable {
       throw SystemError(call: "aligned_alloc", code: ENOMEM)
     }
     let state = memory.bindMemory(to: IOThreadState.self, capacity: 1)
-    let context = ThreadContext(kind: .ioThread, index: index, server: server)
-    state.initialize(to: IOThreadState(poll: poll, wake: wake, wheel: wheel, context: context, hooks: hooks))
+    state.initialize(to: IOThreadState(poll: poll, wake: wake, wheel: wheel, hooks: hooks))
     isComplete = true
     return IOThread(state: state)
-  }
-
-  /// Starts the thread. For the thread that created it.
-  ///
-  /// - Returns: 0 or an errno.
-  public func start() -> Int32 {
-    var thread: pthread_t = 0
-    let error = shim_thread_create(&thread, Self.stackSize, Self.body, state)
-    state.pointee.thread = thread
-    return error
   }
 
   /// Ends the thread after the pass it is in, or after one more. Any thread may call this, any number of times.
@@ -66,12 +52,7 @@ public struct IOThread: Equatable, @unchecked Sendable {
     if !wasStopping { state.pointee.wake.signal() }
   }
 
-  /// Waits until the thread has ended. For the thread that started it, once.
-  public func join() {
-    pthread_join(state.pointee.thread, nil)
-  }
-
-  /// Releases the thread's memory and descriptors, after `join`. Event sources keep their descriptors.
+  /// Releases the thread's memory and descriptors, after its pool's `join`. Event sources keep their descriptors.
   ///
   /// - Returns: packets that were posted too late to be run, oldest first, chained through `next`.
   @discardableResult
@@ -84,26 +65,9 @@ public struct IOThread: Equatable, @unchecked Sendable {
     free(state)
     return unhandled
   }
-
-  private static let body: @convention(c) (UnsafeMutableRawPointer?) -> UnsafeMutableRawPointer? = { argument in
-    guard let state = argument?.assumingMemoryBound(to: IOThreadState.self) else { return nil }
-    shim_set_thread_context(&state.pointee.context)
-    shim_thread_set_name("mews-io", state.pointee.context.index)
-    let hooks = state.pointee.hooks
-    state.pointee.now = monotonicMilliseconds()
-    hooks.start?(hooks.context)
-    while !state.pointee.isStopping.load(ordering: .acquiring) { IOThreadState.runPass(state) }
-    hooks.exit?(hooks.context)
-    IOThreadState.finish(state)
-    shim_set_thread_context(nil)
-    return nil
-  }
 }
 
 extension IOThread {
-  /// The thread's number among all threads of its server.
-  public var index: UInt32 { state.pointee.context.index }
-
   /// Milliseconds on the monotonic clock, as of the beginning of this pass.
   public var now: UInt64 {
     @_noLocks get { state.pointee.now }
@@ -175,6 +139,23 @@ extension IOThread {
   @_noLocks
   public func runHandler(_ packet: PacketPointer) {
     state.pointee.handlers.append(packet)
+  }
+
+  /// A handler begins to run, for a packet of `runHandler`: the work of this I/O thread can be taken over until
+  /// `RunWatch.enter`, which has to follow.
+  ///
+  /// - Returns: how the calling thread is watched.
+  @_noLocks @inline(__always)
+  public func beginRun() -> RunWatchPointer {
+    let watch = state.pointee.watch
+    if !shim_run_begin(watch) { Self.wakeWatcher(watch) }
+    return watch
+  }
+
+  @_noLocks @inline(never)
+  private static func wakeWatcher(_ watch: RunWatchPointer) {
+    let word = watch.pointee.is_watched
+    _unsafePerformance { TakeoverWatcher.wake(word) }
   }
 
   /// Runs a node once at the end of this pass, when all events, packets and timers are done. Nodes queued by such a

@@ -13,9 +13,13 @@ struct IOThreadState: ~Copyable {
   var deferred = PassList()
   /// Handlers of this pass.
   var handlers = PacketList()
-  var context: ThreadContext
-  let hooks: ThreadHooks
-  var thread: pthread_t = 0
+  /// The packet whose handler runs, or ran last.
+  var runningPacket: PacketPointer?
+  /// How the thread that does the work is watched; a watch of its own before there is one.
+  var watch: RunWatchPointer
+  private let ownWatch: RunWatchPointer
+  private let alwaysWatched: UnsafeMutablePointer<UInt32>
+  let hooks: IOThreadHooks
 
   private let padding = InlineArray<16, UInt64>(repeating: 0)
   let mailbox = Mailbox()
@@ -24,12 +28,21 @@ struct IOThreadState: ~Copyable {
   /// The data word of the wake descriptor: nil as an event source.
   static var wakeData: UInt64 { 0 }
 
-  init(poll: EventPoll, wake: WakeDescriptor, wheel: TimerWheel, context: ThreadContext, hooks: ThreadHooks) {
+  init(poll: EventPoll, wake: WakeDescriptor, wheel: TimerWheel, hooks: IOThreadHooks) {
     self.poll = poll
     self.wake = wake
     self.wheel = wheel
-    self.context = context
     self.hooks = hooks
+    alwaysWatched = .allocate(capacity: 1)
+    alwaysWatched.initialize(to: 1)
+    ownWatch = .allocate(capacity: 1)
+    ownWatch.initialize(to: RunWatch(isWatched: alwaysWatched))
+    watch = ownWatch
+  }
+
+  deinit {
+    ownWatch.deallocate()
+    alwaysWatched.deallocate()
   }
 }
 
@@ -38,16 +51,42 @@ struct IOThreadState: ~Copyable {
 extension IOThreadState {
   typealias Pointer = UnsafeMutablePointer<IOThreadState>
 
+  /// Does the work of an I/O thread until it ends, or until another thread has taken it over.
+  ///
+  /// - Returns: whether it has ended. Otherwise it is another thread's.
+  static func serve(_ assignment: IORunner.Assignment, _ runner: IORunnerPointer) -> Bool {
+    let state = assignment.work
+    let hooks = state.pointee.hooks
+    state.pointee.watch = runner.pointee.watch
+    state.pointee.now = monotonicMilliseconds()
+    if var adoption = assignment.adoption {
+      hooks.adopt?(hooks.context, &adoption)
+      // The pass that the thread before was in: its handlers' list has kept the rest.
+      finishPass(state)
+    } else {
+      hooks.adopt?(hooks.context, nil)
+      hooks.start?(hooks.context)
+    }
+    while !state.pointee.isStopping.load(ordering: .acquiring) {
+      guard runPass(state) else { return false }
+    }
+    hooks.exit?(hooks.context)
+    finish(state)
+    return true
+  }
+
+  /// Runs a pass. False: another thread has taken the work over, and nothing of it may be touched.
   @_noLocks
-  static func runPass(_ state: Pointer) {
+  static func runPass(_ state: Pointer) -> Bool {
     let events = wait(state)
     state.pointee.now = monotonicMilliseconds()
     runPutOff(state)
     tellSources(state, events)
     runPackets(state)
     state.pointee.wheel.advance(to: state.pointee.now)
-    runHandlers(state)
+    guard runHandlers(state) else { return false }
     finishPass(state)
+    return true
   }
 
   /// Ends a thread that runs no further pass. What was put off to the next one still runs, once: to free what was still
@@ -116,15 +155,19 @@ extension IOThreadState {
   /// Handlers that a pass runs at most; the others wait for the next one, so that responses do not wait for long.
   private static var handlersPerPass: Int { @_noLocks get { 256 } }
 
-  /// Runs handlers. This is the only place of the pass where code runs that is not the server's own, and nothing of the
-  /// pass lies in this thread's variables meanwhile.
+  /// Runs handlers. This is the only place of the pass where handlers run, and nothing of the pass lies in this
+  /// thread's variables meanwhile: another thread can take the work over here. False: one has.
   @_noLocks
-  private static func runHandlers(_ state: Pointer) {
+  private static func runHandlers(_ state: Pointer) -> Bool {
+    let watch = state.pointee.watch
     var left = handlersPerPass
     while left > 0, let packet = state.pointee.handlers.removeFirst() {
+      state.pointee.runningPacket = packet
       _ = MewsCore.run(packet)
+      if watch.pointee.is_lost { return false }
       left &-= 1
     }
+    return true
   }
 
   @_noLocks @inline(__always)

@@ -11,8 +11,11 @@ public struct ThreadContext {
   }
 
   public let kind: Kind
-  /// The thread's number among all threads of its server: I/O threads first, then workers.
+  /// The thread's number among all threads of its server: those that begin as I/O threads first, then workers, then
+  /// those that stand by for I/O threads.
   public let index: UInt32
+  /// Whether an `IORunner` begins with this context.
+  var isRunner = false
   /// Storage of the thread's block cache.
   public var cache: UnsafeMutableRawPointer?
   /// The server that the thread works for.
@@ -32,7 +35,7 @@ public struct ThreadContext {
   }
 }
 
-/// Functions that a thread of the runtime calls once each, with its `ThreadContext` in place.
+/// Functions that a worker calls once each, with its `ThreadContext` in place.
 public struct ThreadHooks {
   /// Called first thing on the thread.
   public var start: (@convention(c) (_ context: UnsafeMutableRawPointer?) -> Void)?
@@ -43,6 +46,26 @@ public struct ThreadHooks {
 
   public init(
     start: (@convention(c) (_ context: UnsafeMutableRawPointer?) -> Void)? = nil,
+    exit: (@convention(c) (_ context: UnsafeMutableRawPointer?) -> Void)? = nil,
+    context: UnsafeMutableRawPointer? = nil
+  ) {
+    self.start = start
+    self.exit = exit
+    self.context = context
+  }
+}
+
+/// Functions that a thread which does the work of I/O threads calls once each, with its `ThreadContext` in place.
+public struct IORunnerHooks {
+  /// Called first thing on the thread. False: the thread cannot stand in for another.
+  public var start: (@convention(c) (_ context: UnsafeMutableRawPointer?) -> Bool)?
+  /// Called last thing on the thread.
+  public var exit: (@convention(c) (_ context: UnsafeMutableRawPointer?) -> Void)?
+  /// Passed to both. The caller keeps it valid until the threads have been joined.
+  public var context: UnsafeMutableRawPointer?
+
+  public init(
+    start: (@convention(c) (_ context: UnsafeMutableRawPointer?) -> Bool)? = nil,
     exit: (@convention(c) (_ context: UnsafeMutableRawPointer?) -> Void)? = nil,
     context: UnsafeMutableRawPointer? = nil
   ) {

@@ -63,12 +63,49 @@ extension Exchange {
     body: ResponseBody
   ) -> mews_result {
     guard isResponse(status, body) else { return refuse(body, mews_result(-2)) }
-    guard exchange.pointee.status == 0, let output = exchange.pointee.output else {
-      return refuse(body, mews_result(-6))
-    }
+    guard exchange.pointee.status == 0 else { return refuse(body, mews_result(-6)) }
     if let contentType, !FieldSyntax.isFieldValue(contentType, contentTypeCount) {
       return refuse(body, mews_result(-2))
     }
+    let watch = enterIOThread(exchange)
+    guard let output = exchange.pointee.output else { return refuse(body, mews_result(-6)) }
+    let result = write(
+      exchange, status: status, contentType: contentType, contentTypeCount: contentTypeCount, body: body, to: output)
+    if let watch { RunWatch.resume(watch) }
+    // Last, because these functions may do what they like: wait, or respond.
+    if body.isReference && result != Written.withBody { _unsafePerformance { body.releaseNow() } }
+    return min(result, 0)
+  }
+
+  /// Before a handler's response. Nil, unless the handler runs on an I/O thread whose work is still its thread's: then
+  /// that cannot be taken over until `RunWatch.resume`.
+  @_noLocks @inline(__always)
+  private static func enterIOThread(_ exchange: ExchangePointer) -> RunWatchPointer? {
+    guard let watch = exchange.pointee.watch else { return nil }
+    if RunWatch.enter(watch) { return watch }
+    leaveIOThread(exchange)
+    return nil
+  }
+
+  /// The handler goes on as one on a worker does.
+  @_noLocks @inline(never)
+  static func leaveIOThread(_ exchange: ExchangePointer) {
+    exchange.pointee.watch = nil
+    exchange.pointee.output = withUnsafeMutablePointer(to: &exchange.pointee.response) { $0 }
+  }
+
+  /// What `write` answers: an error, or one of these.
+  private enum Written {
+    static var withoutBody: mews_result { @_noLocks @inline(__always) get { 0 } }
+    /// The output has the body, and releases it.
+    static var withBody: mews_result { @_noLocks @inline(__always) get { 1 } }
+  }
+
+  @_noLocks @inline(__always)
+  private static func write(
+    _ exchange: ExchangePointer, status: UInt32, contentType: UnsafePointer<UInt8>?, contentTypeCount: Int,
+    body: ResponseBody, to output: UnsafeMutablePointer<Pipe>
+  ) -> mews_result {
     let hasBody = ResponseWriter.statusAllowsBody(Int(status))
     let sendsBody = hasBody && body.count > 0 && !exchange.pointee.isHead
     let headSize = headBound &+ contentTypeCount &+ exchange.pointee.fields.count
@@ -76,7 +113,7 @@ extension Exchange {
     let room = isCopiedWithHead ? headSize &+ body.count : headSize
     let cache = exchange.pointee.cache
     guard let memory = output.pointee.reserve(room, from: cache), let start = memory.baseAddress else {
-      return refuse(body, mews_result(-3))
+      return mews_result(-3)
     }
     let bytes = start.assumingMemoryBound(to: UInt8.self)
     var count = writeHead(
@@ -88,16 +125,14 @@ extension Exchange {
       output.pointee.advance(count)
     } else if sendsBody, let source = body.bytes {
       // The body's memory is found before the head is committed, so that a failure leaves nothing half-written.
-      guard let block = bodyBlock(body, source, cache) else { return refuse(body, mews_result(-3)) }
+      guard let block = bodyBlock(body, source, cache) else { return mews_result(-3) }
       output.pointee.advance(count)
       _ = output.pointee.append(block, to: cache)
     } else {
       output.pointee.advance(count)
     }
-    // First, because a release function that responds must find that there is a response.
     exchange.pointee.status = status
-    if body.isReference && !sendsBody { _unsafePerformance { body.releaseNow() } }
-    return 0
+    return sendsBody ? Written.withBody : Written.withoutBody
   }
 
   @_noLocks @inline(never)

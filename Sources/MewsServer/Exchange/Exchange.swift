@@ -17,6 +17,8 @@ public struct Exchange {
   public var control: UInt64
   /// The context of the thread that runs the handler now, as bits; 0 when none does. Atomic.
   public var handlerThread: UInt64
+  /// How the thread is watched that runs the handler on an I/O thread: its response goes to what belongs to that.
+  var watch: RunWatchPointer?
   /// The number of the slot in the process.
   public var slot: UInt32
   public var next: ExchangePointer?
@@ -47,7 +49,8 @@ public struct Exchange {
   public var arena: Arena
   /// Header fields that the handler added, as they go on the wire.
   public var fields: ResponseFields
-  /// Where the response goes: the connection's output when the handler runs inline, `response` when it runs elsewhere.
+  /// Where the response goes: the connection's output as long as the handler runs inline, and `response` when it runs
+  /// elsewhere or another thread has taken over the I/O thread's work.
   public var output: UnsafeMutablePointer<Pipe>?
   public var response: Pipe
   /// The status of the response, 0 until it is given.

@@ -23,7 +23,7 @@ extension Connection {
     }
     if route.pointee.execution == 1 && !context.pointee.forcesWorkers {
       connection.pointee.phase = .running
-      Exchange.prepareForIOThread(exchange)
+      exchange.pointee.packet.action = { packet in Exchange.runInline(Exchange.of(packet)) }
       context.pointee.thread.runHandler(Exchange.packet(exchange))
       return false
     }
@@ -71,7 +71,9 @@ extension Connection {
     guard case .running = connection.pointee.phase else {
       return _unsafePerformance { discardResponse(exchange, connection, context) }
     }
-    _ = connection.pointee.output.append(contentsOf: &exchange.pointee.response, to: context.pointee.cache)
+    if !exchange.pointee.response.holdsNoBlock {
+      _ = connection.pointee.output.append(contentsOf: &exchange.pointee.response, to: context.pointee.cache)
+    }
     if finish(connection, exchange) { receive(connection) }
     // Whatever request it is in now will not become whole. One that runs is answered first.
     if connection.pointee.inputEnded { _unsafePerformance { inputDidEnd(connection) } }
@@ -173,6 +175,7 @@ extension Exchange {
       fail(exchange, "the handler returned without a response")
       return true
     }
+    leaveIOThread(exchange)
     switch park(exchange) {
     case .parked: return false
     case .unawaited: return true
@@ -206,18 +209,33 @@ extension Exchange {
     exchange.pointee.packet.action = { packet in Exchange.runOnWorker(Exchange.of(packet)) }
   }
 
-  /// Gives the exchange an output of its own and a packet whose action runs the handler on the I/O thread.
-  @_noLocks @inline(__always)
-  static func prepareForIOThread(_ exchange: ExchangePointer) {
-    exchange.pointee.output = withUnsafeMutablePointer(to: &exchange.pointee.response) { $0 }
-    exchange.pointee.packet.action = { packet in Exchange.runInline(Exchange.of(packet)) }
+  /// Runs the handler on the I/O thread, or on what was its thread when the handler began.
+  @_noLocks
+  static func runInline(_ exchange: ExchangePointer) {
+    guard let route = exchange.pointee.route, let context = exchange.pointee.context,
+      let connection = exchange.pointee.connection
+    else { return }
+    // Another thread may have prepared it.
+    exchange.pointee.resources = context.pointee.resources
+    // The client may have left since.
+    if case .running = connection.pointee.phase {} else { leaveIOThread(exchange) }
+    let watch = context.pointee.thread.beginRun()
+    exchange.pointee.watch = watch
+    let isOver = runHandler(exchange, route.pointee.handler, route.pointee.state)
+    guard RunWatch.enter(watch) else {
+      if isOver { _unsafePerformance { returnFromTakeover(exchange, context) } }
+      return
+    }
+    guard isOver else { return }
+    exchange.pointee.watch = nil
+    Connection.handlerDidReturn(exchange)
   }
 
-  @_noLocks
-  private static func runInline(_ exchange: ExchangePointer) {
-    guard let route = exchange.pointee.route else { return }
-    guard runHandler(exchange, route.pointee.handler, route.pointee.state) else { return }
-    Connection.handlerDidReturn(exchange)
+  /// While the handler ran, another thread took over the I/O thread's work: the result goes there as a worker's does.
+  @inline(never)
+  private static func returnFromTakeover(_ exchange: ExchangePointer, _ context: IOContextPointer) {
+    exchange.pointee.watch = nil
+    sendBack(exchange, to: context)
   }
 
   @_noLocks

@@ -19,7 +19,10 @@ public struct Application: Sendable {
 /// What one I/O thread knows of its server: memory, connections, exchanges, the port. Only that thread touches it, but
 /// for the thread's mailbox and the word that says that the server stops.
 public struct IOContext {
-  public let resources: ThreadResourcesPointer
+  /// Those of the thread that does the work now.
+  public internal(set) var resources: ThreadResourcesPointer
+  /// For the time before the first thread and after the last one.
+  let ownResources: ThreadResourcesPointer
   public let thread: IOThread
   public var port: CompletionPort
   public var application: Application
@@ -55,6 +58,8 @@ public struct IOContext {
   var isLastOnAddresses: Bool
   /// Hands the packets of a pass to the port when the pass ends.
   var portNode: PortNode
+  /// When the log was last told that another thread took over, on the I/O thread's clock.
+  var takeoverReportTime: UInt64?
 
   public init(
     resources: ThreadResourcesPointer, thread: IOThread, port: CompletionPort, application: Application,
@@ -62,6 +67,7 @@ public struct IOContext {
     log: ServerLog, forcesWorkers: Bool
   ) {
     self.resources = resources
+    ownResources = resources
     self.thread = thread
     self.port = port
     self.application = application

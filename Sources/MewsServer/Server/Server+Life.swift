@@ -25,7 +25,7 @@ extension Server {
       }
       isClean = false
     }
-    for context in contexts { context.pointee.thread.join() }
+    runners?.join()
     endWorkers()
     isJoined = true
     return isClean
@@ -35,9 +35,10 @@ extension Server {
   public func destroy() {
     life.awaitVisitors()
     var left = ServerRemains(contexts)
+    runners?.destroy()
     for context in contexts {
       context.pointee.destroy()
-      ThreadResources.destroy(context.pointee.resources)
+      ThreadResources.destroy(context.pointee.ownResources)
       context.deinitialize(count: 1)
       context.deallocate()
     }
@@ -92,12 +93,19 @@ extension Server {
 
   static func ioThreadDidStart(_ argument: UnsafeMutableRawPointer?) {
     guard let context = argument?.assumingMemoryBound(to: IOContext.self) else { return }
-    ThreadContext.current?.pointee.cache = UnsafeMutableRawPointer(context.pointee.resources)
     IOContext.listen(context)
+  }
+
+  static func ioThreadWasAdopted(_ argument: UnsafeMutableRawPointer?, _ adoption: UnsafeRawPointer?) {
+    guard let context = argument?.assumingMemoryBound(to: IOContext.self) else { return }
+    // Only the first thread may have none of its own.
+    if let resources = ThreadResources.current { context.pointee.resources = resources }
+    if let adoption { IOContext.wasTakenOver(context, adoption.load(as: IOThreadHooks.Adoption.self)) }
   }
 
   static func ioThreadWillExit(_ argument: UnsafeMutableRawPointer?) {
     guard let context = argument?.assumingMemoryBound(to: IOContext.self) else { return }
+    context.pointee.resources = context.pointee.ownResources
     if let life = context.pointee.life { ServerLife.threadDidEnd(life) }
   }
 }

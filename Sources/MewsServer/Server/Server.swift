@@ -27,6 +27,9 @@ public struct ServerOptions: Sendable {
   public var effectiveWorkers: Int { workers > 0 ? workers : ProcessorCount.available }
   var workerLimits: WorkerLimits { WorkerLimits(concurrency: effectiveWorkers, maximum: workersMaximum) }
   public var effectiveWorkersMaximum: Int { workerLimits.maximum }
+  /// How many threads may stand by for I/O threads, or be stuck in handlers that ran on one. None are needed where no
+  /// handler does.
+  public var effectiveStandbys: Int { forcesWorkers ? 0 : min(effectiveWorkersMaximum, 64) }
   /// The number of sockets that listen on an address.
   public var listenSocketCount: Int { listenSockets.socketCount(ioThreads: effectiveIOThreads) }
 }
@@ -45,6 +48,7 @@ public final class Server: @unchecked Sendable {
   let workGate = Gate()
   var contexts: [IOContextPointer] = []
   var workers: WorkerPool?
+  var runners: IORunnerPool?
   var listeners: [ListenerPointer] = []
   var isStarted = false
   public internal(set) var isJoined = false
@@ -74,7 +78,9 @@ public final class Server: @unchecked Sendable {
   public var firstThread: IOThread? { contexts.first?.pointee.thread }
 
   /// How many threads may run handlers, if as many are needed.
-  public var threadCount: Int { options.effectiveIOThreads + options.effectiveWorkersMaximum }
+  public var threadCount: Int {
+    options.effectiveIOThreads + options.effectiveWorkersMaximum + options.effectiveStandbys
+  }
 
   /// Adds sockets that listen already. Before the start. The server owns them from now on.
   public func add(_ listeningSet: ListeningSet) { listeningSets.append(listeningSet) }
@@ -84,28 +90,23 @@ public final class Server: @unchecked Sendable {
 
   /// Starts the threads. After an error none of them runs, and the server can only be destroyed.
   public func start(_ application: Application) throws(SystemError) {
-    var running = 0
     do throws(SystemError) {
       for index in 0..<options.effectiveIOThreads { contexts.append(try makeContext(index, application)) }
       life.adopt(contexts, listeningSets.flatMap(\.descriptors))
       isStarted = true
       try startWorkers()
-      for context in contexts {
-        let error = context.pointee.thread.start()
-        guard error == 0 else { throw SystemError(call: "pthread_create", code: error) }
-        running += 1
-      }
+      try startIOThreads()
     } catch {
-      abandonStart(running)
+      abandonStart()
       throw error
     }
   }
 
-  /// Ends the I/O threads that have started, which are the first ones, and the workers.
-  private func abandonStart(_ running: Int) {
+  /// Ends the I/O threads that have started, and the workers.
+  private func abandonStart() {
     stop()
     life.abort()
-    for context in contexts[..<running] { context.pointee.thread.join() }
+    runners?.join()
     endWorkers()
     isJoined = true
   }
@@ -121,7 +122,7 @@ public final class Server: @unchecked Sendable {
 
   private func startWorkers() throws(SystemError) {
     let hooks = ThreadHooks(
-      start: { argument in Server.workerDidStart(argument) }, exit: { _ in Server.workerWillExit() },
+      start: { argument in Server.threadDidStart(argument) }, exit: { _ in Server.threadWillExit() },
       context: Unmanaged.passUnretained(self).toOpaque())
     let pool = WorkerPool.create(
       port: port, limits: options.workerLimits, firstIndex: UInt32(options.effectiveIOThreads),
@@ -135,14 +136,31 @@ public final class Server: @unchecked Sendable {
     workers = pool
   }
 
-  private static func workerDidStart(_ argument: UnsafeMutableRawPointer?) {
-    guard let argument else { return }
-    let server = Unmanaged<Server>.fromOpaque(argument).takeUnretainedValue()
-    guard let resources = ThreadResources.create(server.pool) else { return }
-    ThreadContext.current?.pointee.cache = UnsafeMutableRawPointer(resources)
+  private func startIOThreads() throws(SystemError) {
+    let hooks = IORunnerHooks(
+      start: { argument in Server.threadDidStart(argument) }, exit: { _ in Server.threadWillExit() },
+      context: Unmanaged.passUnretained(self).toOpaque())
+    let pool = IORunnerPool.create(
+      ioThreads: contexts.map(\.pointee.thread), standbys: options.effectiveStandbys,
+      firstStandbyIndex: UInt32(options.effectiveIOThreads + options.effectiveWorkersMaximum),
+      server: Unmanaged.passUnretained(self).toOpaque(), hooks: hooks)
+    guard let pool else { throw SystemError(call: "malloc", code: ENOMEM) }
+    runners = pool
+    let error = pool.start()
+    guard error == 0 else { throw SystemError(call: "pthread_create", code: error) }
   }
 
-  private static func workerWillExit() {
+  /// Gives a thread of the server its memory. Returns whether there was some.
+  @discardableResult
+  private static func threadDidStart(_ argument: UnsafeMutableRawPointer?) -> Bool {
+    guard let argument else { return false }
+    let server = Unmanaged<Server>.fromOpaque(argument).takeUnretainedValue()
+    guard let resources = ThreadResources.create(server.pool) else { return false }
+    ThreadContext.current?.pointee.cache = UnsafeMutableRawPointer(resources)
+    return true
+  }
+
+  private static func threadWillExit() {
     guard let resources = ThreadResources.current else { return }
     ThreadContext.current?.pointee.cache = nil
     ThreadResources.destroy(resources)
@@ -151,13 +169,13 @@ public final class Server: @unchecked Sendable {
   private func makeContext(_ index: Int, _ application: Application) throws(SystemError) -> IOContextPointer {
     guard let resources = ThreadResources.create(pool) else { throw SystemError(call: "malloc", code: ENOMEM) }
     let context = IOContextPointer.allocate(capacity: 1)
-    let hooks = ThreadHooks(
-      start: { argument in Server.ioThreadDidStart(argument) }, exit: { argument in Server.ioThreadWillExit(argument) },
-      context: UnsafeMutableRawPointer(context))
+    let hooks = IOThreadHooks(
+      start: { argument in Server.ioThreadDidStart(argument) },
+      adopt: { argument, adoption in Server.ioThreadWasAdopted(argument, adoption) },
+      exit: { argument in Server.ioThreadWillExit(argument) }, context: UnsafeMutableRawPointer(context))
     let thread: IOThread
     do throws(SystemError) {
-      thread = try IOThread.create(
-        index: UInt32(index), server: Unmanaged.passUnretained(self).toOpaque(), hooks: hooks)
+      thread = try IOThread.create(hooks: hooks)
     } catch {
       context.deallocate()
       ThreadResources.destroy(resources)

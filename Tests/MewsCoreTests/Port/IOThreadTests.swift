@@ -7,11 +7,13 @@ import Testing
 /// An I/O thread that runs Swift closures, for tests.
 private final class ThreadBench: @unchecked Sendable {
   let thread: IOThread
+  private let runners: IORunnerPool
   private var isRunning = true
 
   init() throws {
-    thread = try IOThread.create(index: 7, server: nil, hooks: ThreadHooks())
-    #expect(thread.start() == 0)
+    thread = try IOThread.create(hooks: IOThreadHooks())
+    runners = try makeRunners([thread])
+    #expect(runners.start() == 0)
   }
 
   /// Runs the body on the I/O thread, as a packet's action, and returns what it returns.
@@ -39,8 +41,9 @@ private final class ThreadBench: @unchecked Sendable {
     guard isRunning else { return }
     isRunning = false
     thread.stop()
-    thread.join()
+    runners.join()
     thread.destroy()
+    runners.destroy()
   }
 
   deinit { finish() }
@@ -49,6 +52,12 @@ private final class ThreadBench: @unchecked Sendable {
     let body: @Sendable () -> Void
     init(_ body: @escaping @Sendable () -> Void) { self.body = body }
   }
+}
+
+func makeRunners(_ threads: [IOThread], standbys: Int = 0) throws -> IORunnerPool {
+  try #require(
+    IORunnerPool.create(
+      ioThreads: threads, standbys: standbys, firstStandbyIndex: 100, server: nil, hooks: IORunnerHooks()))
 }
 
 /// A node or timer that runs a Swift closure. The address of the first field is the address of the whole.
@@ -108,7 +117,7 @@ struct IOThreadTests {
       seen.deinitialize(count: 1)
       seen.deallocate()
     }
-    let hooks = ThreadHooks(
+    let hooks = IOThreadHooks(
       start: { context in
         guard let seen = context?.assumingMemoryBound(to: Seen.self) else { return }
         seen.pointee.starts += 1
@@ -118,15 +127,19 @@ struct IOThreadTests {
       },
       exit: { context in context?.assumingMemoryBound(to: Seen.self).pointee.exits += 1 },
       context: seen)
-    let thread = try IOThread.create(index: 3, server: nil, hooks: hooks)
-    #expect(thread.start() == 0)
+    let others = [try IOThread.create(hooks: IOThreadHooks()), try IOThread.create(hooks: IOThreadHooks())]
+    let thread = try IOThread.create(hooks: hooks)
+    let runners = try makeRunners(others + [thread])
+    #expect(runners.start() == 0)
+    for thread in others { thread.stop() }
     thread.stop()
     thread.stop()
-    thread.join()
-    thread.destroy()
+    runners.join()
+    for thread in others + [thread] { thread.destroy() }
+    runners.destroy()
     #expect((seen.pointee.starts, seen.pointee.exits) == (1, 1))
-    #expect(seen.pointee.name == "mews-io-3")
-    #expect(seen.pointee.kind == .ioThread && seen.pointee.index == 3)
+    #expect(seen.pointee.name == "mews-io-2")
+    #expect(seen.pointee.kind == .ioThread && seen.pointee.index == 2)
   }
 
   @Test("Packets of one poster run in their order, on the thread")
@@ -134,7 +147,7 @@ struct IOThreadTests {
     let bench = try ThreadBench()
     let order = Guarded<[Int]>([])
     for number in 0..<1_000 {
-      bench.post { order.withLock { $0.append(ThreadContext.current?.pointee.index == 7 ? number : -1) } }
+      bench.post { order.withLock { $0.append(ThreadContext.current?.pointee.index == 0 ? number : -1) } }
     }
     bench.perform {}
     #expect(order.withLock { $0 } == Array(0..<1_000))
@@ -171,10 +184,12 @@ struct IOThreadTests {
 
   @Test("Packets that come when the thread has ended are returned")
   func latePackets() throws {
-    let thread = try IOThread.create(index: 0, server: nil, hooks: ThreadHooks())
-    #expect(thread.start() == 0)
+    let thread = try IOThread.create(hooks: IOThreadHooks())
+    let runners = try makeRunners([thread])
+    defer { runners.destroy() }
+    #expect(runners.start() == 0)
     thread.stop()
-    thread.join()
+    runners.join()
     let packets = PacketPointer.allocate(capacity: 2)
     defer { packets.deallocate() }
     packets.initialize(repeating: Packet(), count: 2)

@@ -18,6 +18,7 @@ final class InMemoryServer {
   let context: IOContextPointer
   private let port: CompletionPort
   private let thread: IOThread
+  private let threadContext: UnsafeMutablePointer<ThreadContext>
   private let workerContext: UnsafeMutablePointer<ThreadContext>
   private let workerResources: ThreadResourcesPointer
   private let clock: UnsafeMutablePointer<Int64>
@@ -31,7 +32,9 @@ final class InMemoryServer {
   init(limits: ServerLimits = ServerLimits(), forcesWorkers: Bool = false, debug: BlockPoolDebug = .poison) throws {
     pool = try #require(BlockPool.create(limit: limits.poolBytes, debug: debug))
     port = try #require(CompletionPort.create(concurrency: 64))
-    thread = try IOThread.create(index: 0, server: nil, hooks: ThreadHooks())
+    thread = try IOThread.create(hooks: IOThreadHooks())
+    threadContext = .allocate(capacity: 1)
+    threadContext.initialize(to: ThreadContext(kind: .ioThread, index: 0))
     clock = .allocate(capacity: 1)
     clock.initialize(to: Self.initialTime)
     wakePacket = .allocate(capacity: 1)
@@ -41,7 +44,7 @@ final class InMemoryServer {
     workerContext = .allocate(capacity: 1)
     workerContext.initialize(to: ThreadContext(kind: .worker, index: 1))
     Self.prepare(workerContext, workerResources, clock)
-    Self.prepare(Self.threadContext(thread), resources, clock)
+    Self.prepare(threadContext, resources, clock)
     let log = ServerLog(
       function: { context, _, _, text in LogLines.append(text, to: context) },
       context: Unmanaged.passUnretained(logLines).toOpaque(), level: UInt32(MEWS_LEVEL_DEBUG))
@@ -94,7 +97,7 @@ final class InMemoryServer {
 
   /// Does something as the I/O thread.
   func onIOThread<Result>(_ body: () throws -> Result) rethrows -> Result {
-    try Self.with(Self.threadContext(thread), body)
+    try Self.with(threadContext, body)
   }
 
   /// Does something as a worker.
@@ -102,14 +105,23 @@ final class InMemoryServer {
 
   /// Runs passes of the I/O thread until none is asked for.
   func runPasses() {
-    repeat { runPass() } while !thread.state.pointee.nextPass.isEmpty
+    repeat { runPass() } while isDue
+  }
+
+  /// Whether the I/O thread would run another pass without waiting for anything from outside.
+  private var isDue: Bool {
+    guard thread.state.pointee.nextPass.isEmpty, thread.state.pointee.handlers.isEmpty,
+      thread.state.pointee.mailbox.prepareToPark()
+    else { return true }
+    thread.state.pointee.mailbox.unpark()
+    return false
   }
 
   /// Runs one pass. It never waits: it always finds a packet.
   func runPass() {
     onIOThread {
       thread.post(wakePacket)
-      IOThreadState.runPass(thread.state)
+      #expect(IOThreadState.runPass(thread.state))
     }
   }
 
@@ -191,6 +203,7 @@ final class InMemoryServer {
     for listener in listeners { listener.deallocate() }
     for listeningSet in listeningSets { listeningSet.close() }
     workerContext.deallocate()
+    threadContext.deallocate()
     port.destroy()
     clock.deallocate()
     wakePacket.deallocate()
@@ -215,10 +228,6 @@ final class InMemoryServer {
   ) {
     context.pointee.cache = UnsafeMutableRawPointer(resources)
     context.pointee.current = UnsafeMutableRawPointer(clock)
-  }
-
-  private static func threadContext(_ thread: IOThread) -> UnsafeMutablePointer<ThreadContext> {
-    withUnsafeMutablePointer(to: &thread.state.pointee.context) { $0 }
   }
 
   private static func with<Result>(

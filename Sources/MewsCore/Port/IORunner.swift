@@ -1,0 +1,120 @@
+import CMewsShims
+import Glibc
+import Synchronization
+
+/// A thread that does the work of an I/O thread, or stands by to take over that of one whose thread is stuck in a
+/// handler. Having lost its own to another, it stands by in turn.
+struct IORunner: ~Copyable {
+  /// First, so that a thread's context leads to its runner.
+  var context: ThreadContext
+  let watch: RunWatchPointer
+  let pool: IORunnerPoolState.Pointer
+  let name: Name
+  /// What the thread is to do next: `standingBy` until there is an I/O thread for it, or the end.
+  let word = Atomic<UInt32>(Self.standingBy)
+  /// Written before `word` says so.
+  var assignment: Assignment?
+  /// The place of its I/O thread among the pool's, while it has one.
+  var seat = 0
+  /// Guarded by the pool's lock: the stack of those that stand by.
+  var next: IORunnerPointer?
+  /// For the watcher.
+  var sample = WorkerSample()
+  var thread: pthread_t = 0
+
+  /// The thread's name begins with it, and ends with its number among those of that name.
+  struct Name {
+    let prefix: StaticString
+    let number: UInt32
+  }
+
+  /// An I/O thread whose work it is to do.
+  struct Assignment {
+    let work: IOThreadState.Pointer
+    /// Its place among the pool's.
+    let seat: Int
+    /// How the work was taken from another runner; nil for the first one.
+    let adoption: IOThreadHooks.Adoption?
+  }
+
+  static var standingBy: UInt32 { 0 }
+  static var assigned: UInt32 { 1 }
+  static var ending: UInt32 { 2 }
+
+  static var stackSize: Int { 1 << 20 }
+
+  /// The calling thread's; nil when it is none.
+  static var current: IORunnerPointer? {
+    guard let context = ThreadContext.current, context.pointee.kind == .ioThread, context.pointee.isRunner else {
+      return nil
+    }
+    return UnsafeMutableRawPointer(context).assumingMemoryBound(to: IORunner.self)
+  }
+
+  static func create(_ context: ThreadContext, name: Name, pool: IORunnerPoolState.Pointer) -> IORunnerPointer? {
+    guard let memory = aligned_alloc(128, (MemoryLayout<IORunner>.size + 127) & ~127) else { return nil }
+    guard let watchMemory = aligned_alloc(128, (MemoryLayout<RunWatch>.size + 127) & ~127) else {
+      free(memory)
+      return nil
+    }
+    let watch = watchMemory.bindMemory(to: RunWatch.self, capacity: 1)
+    watch.initialize(to: RunWatch(isWatched: pool.pointee.isWatchedAddress))
+    let runner = memory.bindMemory(to: IORunner.self, capacity: 1)
+    var context = context
+    context.isRunner = true
+    runner.initialize(to: IORunner(context: context, watch: watch, pool: pool, name: name))
+    return runner
+  }
+
+  static func destroy(_ runner: IORunnerPointer) {
+    runner.pointee.sample.close()
+    free(runner.pointee.watch)
+    runner.deinitialize(count: 1)
+    free(runner)
+  }
+
+  /// Gives a runner that stands by something to do. For one thread at a time.
+  static func assign(_ runner: IORunnerPointer, _ assignment: Assignment) {
+    runner.pointee.assignment = assignment
+    tell(runner, assigned)
+  }
+
+  static func tell(_ runner: IORunnerPointer, _ order: UInt32) {
+    let address = withUnsafePointer(to: runner.pointee.word) { UnsafeRawPointer($0) }
+    runner.pointee.word.store(order, ordering: .releasing)
+    shim_futex_wake_one(address)
+  }
+
+  static let body: @convention(c) (UnsafeMutableRawPointer?) -> UnsafeMutableRawPointer? = { argument in
+    guard let runner = argument?.assumingMemoryBound(to: IORunner.self) else { return nil }
+    let pool = runner.pointee.pool
+    let hooks = pool.pointee.hooks
+    shim_set_thread_context(&runner.pointee.context)
+    shim_thread_set_name(runner.pointee.name.prefix.utf8Start, runner.pointee.name.number)
+    runner.pointee.sample = WorkerSample(keepsDescriptor: true)
+    let isReady = hooks.start?(hooks.context) ?? true
+    var hasOrder = runner.pointee.assignment != nil
+    while hasOrder || (isReady && IORunnerPoolState.standBy(runner)) {
+      hasOrder = false
+      awaitOrder(runner)
+      guard let assignment = runner.pointee.assignment else { break }
+      runner.pointee.assignment = nil
+      runner.pointee.seat = assignment.seat
+      runner.pointee.word.store(standingBy, ordering: .relaxed)
+      if IOThreadState.serve(assignment, runner) { IORunnerPoolState.didEnd(assignment, pool) }
+      RunWatch.reset(runner.pointee.watch)
+    }
+    hooks.exit?(hooks.context)
+    shim_set_thread_context(nil)
+    return nil
+  }
+
+  private static func awaitOrder(_ runner: IORunnerPointer) {
+    let address = withUnsafePointer(to: runner.pointee.word) { UnsafeRawPointer($0) }
+    while runner.pointee.word.load(ordering: .acquiring) == standingBy {
+      _ = shim_futex_wait_until(address, standingBy, -1)
+    }
+  }
+}
+
+typealias IORunnerPointer = UnsafeMutablePointer<IORunner>
