@@ -50,6 +50,8 @@ void shim_ring_destroy(struct shim_ring *ring) {
     free(ring);
 }
 
+int32_t shim_ring_descriptor(const struct shim_ring *ring) { return ring->ring.ring_fd; }
+
 uint32_t shim_ring_features(const struct shim_ring *ring) { return ring->ring.features; }
 
 bool shim_ring_knows(struct shim_ring *ring, int32_t code) {

@@ -23,6 +23,7 @@
 #include "shims_simd.h"
 #include "shims_socket.h"
 #include "shims_operation.h"
+#include "shims_ring_port.h"
 #include "shims_thread.h"
 #include "shims_watch.h"
 

@@ -83,6 +83,8 @@ struct shim_ring *_Nullable shim_ring_create(
 /* Closes a ring, which cancels what is in flight, and frees it. */
 void shim_ring_destroy(struct shim_ring *_Nonnull ring);
 
+/* Readable while the thread has something to do in the ring. */
+SHIM_NO_LOCKS int32_t shim_ring_descriptor(const struct shim_ring *_Nonnull ring);
 /* SHIM_RING_HAS_... */
 uint32_t shim_ring_features(const struct shim_ring *_Nonnull ring);
 /* Whether the kernel knows an operation code. */

@@ -80,6 +80,11 @@ public struct Ring: Equatable, @unchecked Sendable {
     free(state)
   }
 
+  /// Readable while the ring's thread has something to do in it.
+  var descriptor: Int32 {
+    @_noLocks get { shim_ring_descriptor(state.pointee.ring) }
+  }
+
   /// What the ring uses.
   public var features: RingFeatures { state.pointee.features }
 

@@ -33,7 +33,7 @@ extension OperationPort {
     entry.mayRead = true
     entry.mayWrite = true
     let candidate = Handle(index: entry.index, generation: entry.generation)
-    result = watch(&entry, candidate)
+    result = watch(&entry, slot, candidate)
     if result == .done {
       handle = candidate
       entry.isOpen = true
@@ -69,23 +69,14 @@ extension OperationPort {
   public func cancel(_ handle: Handle, _ operation: OperationPointer?) -> OperationResult {
     guard !isInChild else { return .unsupported }
     guard let slot = lock(handle) else { return .gone }
-    var completed = shim_packet_chain()
-    var found = false
-    if let operation {
-      if slot.pointee.entry.reads.contains(operation) {
-        found = true
-        OperationPort.cancelRead(operation, slot, &completed)
-      } else if slot.pointee.entry.writes.contains(operation) {
-        found = true
-        OperationPort.cancelWrite(operation, slot, &completed)
-      }
-    } else {
-      found = OperationPort.cancelAll(slot, &completed)
-    }
-    let claimed = port.complete(completed)
+    var cancellation = Cancellation(slot)
+    if let operation { cancellation.cancel(operation) } else { cancellation.cancelAll() }
+    let claimed = port.complete(cancellation.completed)
+    let isToSignal = ask(slot, cancellation)
     slot.pointee.lock.unlock()
     port.wake(claimed)
-    return found ? .done : .notFound
+    if isToSignal { state.pointee.parts.ring?.signal() }
+    return cancellation.found ? .done : .notFound
   }
 
   /// Closes what is open at an index of the table.
@@ -99,7 +90,7 @@ extension OperationPort {
   ///
   /// - Returns: whether it did; the slot is then to be given back after unlocking.
   static func closeDescriptor(_ slot: HandleSlotPointer) -> Bool {
-    guard !slot.pointee.entry.isOpen, slot.pointee.entry.fileOperations == 0 else { return false }
+    guard !slot.pointee.entry.isOpen, slot.pointee.entry.heldOperations == 0 else { return false }
     let descriptor = slot.pointee.entry.descriptor
     slot.pointee.entry.descriptor = -1
     shim_descriptor_forget(descriptor)
@@ -111,18 +102,30 @@ extension OperationPort {
     slot.pointee.entry.isOpen = false
     // Handles and events of the old generation are nobody's from here on.
     slot.pointee.entry.generation &+= 1
-    if !slot.pointee.entry.isFile { state.pointee.poll.delete(slot.pointee.entry.descriptor) }
-    var completed = shim_packet_chain()
-    _ = OperationPort.cancelAll(slot, &completed)
-    let claimed = port.complete(completed)
+    if slot.pointee.entry.isWatched { state.pointee.poll.delete(slot.pointee.entry.descriptor) }
+    var cancellation = Cancellation(slot)
+    cancellation.cancelAll()
+    let claimed = port.complete(cancellation.completed)
+    let isToSignal = ask(slot, cancellation)
     let isClosed = OperationPort.closeDescriptor(slot)
     slot.pointee.lock.unlock()
     if isClosed { state.pointee.parts.table.giveBack(slot) }
     port.wake(claimed)
+    if isToSignal { state.pointee.parts.ring?.signal() }
   }
 
-  /// Puts a descriptor under the eyes of epoll. What epoll does not take is a file.
-  private func watch(_ entry: inout HandleEntry, _ handle: Handle) -> OperationResult {
+  /// Has the ring look at the lanes in which it has something to cancel. The slot is locked.
+  ///
+  /// - Returns: whether the caller has to signal the ring, when it has unlocked the slot.
+  private func ask(_ slot: HandleSlotPointer, _ cancellation: Cancellation) -> Bool {
+    guard let ring = state.pointee.parts.ring, let lanes = slot.pointee.lanes else { return false }
+    let isReadToSignal = cancellation.asksToRead && ring.request(lanes)
+    let isWriteToSignal = cancellation.asksToWrite && ring.request(lanes + 1)
+    return isReadToSignal || isWriteToSignal
+  }
+
+  /// Puts a descriptor under the eyes of epoll, or leaves it to the ring. What epoll does not take is a file.
+  private func watch(_ entry: inout HandleEntry, _ slot: HandleSlotPointer, _ handle: Handle) -> OperationResult {
     // Under the slot's lock: a shutdown that came before is seen here, one that comes later finds the handle.
     guard !state.pointee.parts.table.isShut else { return .gone }
     guard !entry.isFile else { return .done }
@@ -135,50 +138,95 @@ extension OperationPort {
       shim_set_errno(error)
       return error == EEXIST ? .conflict : error == ENOMEM ? .noMemory : .system
     }
+    entry.isWatched = true
+    if state.pointee.backend == .ring {
+      // Epoll was only asked what it takes.
+      state.pointee.poll.delete(entry.descriptor)
+      entry.isWatched = false
+      guard let ring = state.pointee.parts.ring, ring.makeLanes(slot) else { return .noMemory }
+      entry.usesRing = true
+    }
     let failure = shim_descriptor_set_nonblocking(entry.descriptor)
     guard failure < 0 else { return .done }
-    state.pointee.poll.delete(entry.descriptor)
+    if entry.isWatched { state.pointee.poll.delete(entry.descriptor) }
     shim_set_errno(0 &- failure)
     return .system
   }
+}
 
-  private static func cancelAll(_ slot: HandleSlotPointer, _ completed: inout shim_packet_chain) -> Bool {
-    var found = false
+/// The cancellation of operations of one handle, whose slot is locked.
+///
+/// What nobody else has ends at once. What the ring or a file thread has is marked, and ends when they say so: with
+/// what they did, if that came first. Operations behind one that the ring has wait for it, so that packets keep the
+/// order of the calls.
+struct Cancellation {
+  private let slot: HandleSlotPointer
+  /// Packets of what has ended.
+  private(set) var completed = shim_packet_chain()
+  /// Whether there was something to cancel.
+  private(set) var found = false
+  /// Whether the ring has to be asked about what it reads, and what it writes.
+  private(set) var asksToRead = false
+  private(set) var asksToWrite = false
+
+  init(_ slot: HandleSlotPointer) { self.slot = slot }
+
+  /// Cancels an operation, if it is one of the handle's. Otherwise it is not touched: it may be gone.
+  mutating func cancel(_ operation: OperationPointer) {
+    if slot.pointee.entry.reads.contains(operation) {
+      cancelRead(operation, isBehindHeld: false)
+    } else if slot.pointee.entry.writes.contains(operation) {
+      cancelWrite(operation, isBehindHeld: false)
+    }
+  }
+
+  mutating func cancelAll() {
     var operation = slot.pointee.entry.reads.first
+    var isBehindHeld = false
     while let current = operation {
       operation = current.pointee.next
-      found = true
-      cancelRead(current, slot, &completed)
+      isBehindHeld = isBehindHeld || current.pointee.isHeld
+      cancelRead(current, isBehindHeld: isBehindHeld)
     }
     operation = slot.pointee.entry.writes.first
+    isBehindHeld = false
     while let current = operation {
       operation = current.pointee.next
-      found = true
-      cancelWrite(current, slot, &completed)
+      isBehindHeld = isBehindHeld || current.pointee.isHeld
+      cancelWrite(current, isBehindHeld: isBehindHeld)
     }
-    return found
   }
 
-  private static func cancelRead(
-    _ operation: OperationPointer, _ slot: HandleSlotPointer, _ completed: inout shim_packet_chain
-  ) {
-    guard !slot.pointee.entry.isFile else { return cancelFileOperation(operation) }
+  private mutating func cancelRead(_ operation: OperationPointer, isBehindHeld: Bool) {
+    found = true
+    guard !mark(operation, isBehindHeld) else {
+      asksToRead = asksToRead || operation.pointee.isHeld
+      return
+    }
     slot.pointee.entry.reads.remove(operation)
-    completed.append(Operation.settle(operation, status: OperationStatus.canceled, key: slot.pointee.entry.key))
+    end(operation)
   }
 
-  private static func cancelWrite(
-    _ operation: OperationPointer, _ slot: HandleSlotPointer, _ completed: inout shim_packet_chain
-  ) {
-    guard !slot.pointee.entry.isFile else { return cancelFileOperation(operation) }
+  private mutating func cancelWrite(_ operation: OperationPointer, isBehindHeld: Bool) {
+    found = true
+    guard !mark(operation, isBehindHeld) else {
+      asksToWrite = asksToWrite || operation.pointee.isHeld
+      return
+    }
     slot.pointee.entry.writes.remove(operation)
-    completed.append(Operation.settle(operation, status: OperationStatus.canceled, key: slot.pointee.entry.key))
+    end(operation)
   }
 
-  /// Has a file thread that takes the operation end it at once; one that is at work on it goes on.
-  private static func cancelFileOperation(_ operation: OperationPointer) {
+  /// Marks an operation that is in somebody else's hands, or has to wait for one. False: it is in nobody's.
+  private func mark(_ operation: OperationPointer, _ isBehindHeld: Bool) -> Bool {
+    guard slot.pointee.entry.isFile || operation.pointee.isHeld || isBehindHeld else { return false }
     // Written as an assignment: the thread sanitizer takes a change in place for one at the address of the operation,
-    // where the packet is, which is on its way to the file threads.
+    // where the packet is, which is on its way to others.
     operation.pointee.flags = operation.pointee.flags | OperationFlags.isCanceled
+    return true
+  }
+
+  private mutating func end(_ operation: OperationPointer) {
+    completed.append(Operation.settle(operation, status: OperationStatus.canceled, key: slot.pointee.entry.key))
   }
 }
