@@ -52,6 +52,17 @@ def test_kernel_release():
     assert os.uname().release in findings()[0]["kernel"]["text"]
 
 
+def test_ring_features():
+    """doctor lists the features of io_uring, and those that are switched off"""
+    found, status = findings()
+    names = [subject.removeprefix("ring ") for subject in found if subject.startswith("ring ")]
+    assert "io_uring" in found and status == 0, found
+    for name in names:
+        environment = {**os.environ, "MEWS_IO_WITHOUT": name}
+        without, status = findings(env=environment)
+        assert status == 0 and without[f"ring {name}"]["text"].startswith("switched off"), without
+
+
 def test_affinity():
     """doctor sees the affinity mask that it was started with"""
     one = {min(os.sched_getaffinity(0))}

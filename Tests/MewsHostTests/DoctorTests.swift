@@ -1,6 +1,7 @@
 import Foundation
 import Testing
 
+@testable import MewsCore
 @testable import MewsHost
 
 @Suite("mews doctor")
@@ -18,6 +19,7 @@ struct DoctorTests {
     facts.ringSwitch = 0
     facts.hasSystemCallFilter = false
     facts.hasMembarrier = true
+    facts.ringProbe = RingProbe(features: .all)
     facts.essentials = [("epoll", 0), ("eventfd", 0)]
     return facts
   }()
@@ -83,6 +85,23 @@ struct DoctorTests {
     #expect(try finding("takeover") { $0.threadWatchError = ENOENT }.mark == .note)
     #expect(try finding("takeover") { $0.hasMembarrier = false }.mark == .note)
     #expect(try finding("worker monitor") { $0.hasMembarrier = false }.mark == .ok)
+  }
+
+  @Test("tells what each feature of io_uring means, and what is without it")
+  func ring() throws {
+    #expect(try finding("io_uring") { _ in }.mark == .ok)
+    for (feature, name) in RingFeatures.names {
+      let missing = try finding("ring " + name) {
+        $0.ringProbe = RingProbe(features: RingFeatures.all.subtracting(feature))
+      }
+      #expect(missing.mark == .note && missing.text.hasPrefix("does not work: "))
+      let off = try finding("ring " + name) { $0.ringSwitchedOff = feature }
+      #expect(off.mark == .note && off.text.hasPrefix("switched off: "))
+      let isRequired = RingFeatures.required.contains(feature)
+      #expect(try finding("io_uring") { $0.ringSwitchedOff = feature }.mark == (isRequired ? .note : .ok))
+    }
+    let forbidden = RingProbe(features: [], refusal: "io_uring is forbidden here")
+    #expect(try finding("io_uring") { $0.ringProbe = forbidden }.mark == .note)
   }
 
   @Test("calls a system call that fails a problem, and cannot run then")

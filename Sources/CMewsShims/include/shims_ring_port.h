@@ -43,6 +43,21 @@ struct shim_ring_waker {
     int32_t descriptor;
 };
 
+SHIM_NO_LOCKS static inline struct shim_ring_operation *_Nonnull shim_ring_lane_node(
+    struct shim_ring_lane *_Nonnull lane) {
+    return &lane->node;
+}
+SHIM_NO_LOCKS static inline struct shim_packet *_Nonnull shim_ring_lane_request(struct shim_ring_lane *_Nonnull lane) {
+    return &lane->request;
+}
+SHIM_NO_LOCKS static inline struct shim_ring_operation *_Nonnull shim_ring_file_node(
+    struct shim_ring_file *_Nonnull file) {
+    return &file->node;
+}
+SHIM_NO_LOCKS static inline struct shim_ring_operation *_Nonnull shim_ring_waker_node(
+    struct shim_ring_waker *_Nonnull waker) {
+    return &waker->node;
+}
 SHIM_NO_LOCKS static inline struct shim_ring_lane *_Nonnull shim_ring_lane_of(
     struct shim_ring_operation *_Nonnull node) {
     return (struct shim_ring_lane *)node;

@@ -90,6 +90,8 @@ public enum HelpTopic: String, CaseIterable, Sendable {
     interfaces can be used. Each line is one finding: ok, note (mews runs, with less
     than there could be) or problem (mews cannot run), then what it means here and
     what to do about it. Run it as the user, and in the container, that will serve.
+    The lines that begin with ring are the features of io_uring, each tried; their
+    names are those that the environment variable MEWS_IO_WITHOUT takes.
 
     Options:
       --json                  print one object of JSON

@@ -3,7 +3,7 @@ import MewsServer
 
 /// What the facts of a machine mean for Mews, one finding each.
 struct Examination {
-  private let facts: MachineFacts
+  let facts: MachineFacts
 
   /// What the ring needs, and what the whole host does: major and minor version.
   private static let ringKernel = KernelVersion(major: 6, minor: 1)
@@ -20,7 +20,7 @@ struct Examination {
     [
       kernel, processors, descriptors, lockedMemory, listenQueue, ringSwitch, systemCallFilter, membarrier,
       threadWatch,
-    ] + essentials + [backend, workerMonitor, takeover]
+    ] + essentials + ring + [backend, workerMonitor, takeover]
   }
 
   private var kernel: Finding {

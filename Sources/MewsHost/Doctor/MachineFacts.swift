@@ -1,4 +1,5 @@
 import CMewsShims
+import Glibc
 import MewsCore
 import MewsServer
 
@@ -27,6 +28,10 @@ struct MachineFacts {
   var listenQueue: Int?
   /// `kernel.io_uring_disabled`.
   var ringSwitch: Int?
+  /// What io_uring can do; nil when the kernel was not asked.
+  var ringProbe: RingProbe?
+  /// Features of io_uring that MEWS_IO_WITHOUT names.
+  var ringSwitchedOff: RingFeatures = []
   /// Whether a seccomp filter is in force.
   var hasSystemCallFilter: Bool?
   var hasMembarrier = false
@@ -50,6 +55,10 @@ struct MachineFacts {
     facts.listenQueue = number(of: "/proc/sys/net/core/somaxconn")
     facts.ringSwitch = number(of: "/proc/sys/kernel/io_uring_disabled")
     facts.hasSystemCallFilter = seccompMode(ofStatus: SmallFile.text("/proc/self/status")).map { $0 != 0 }
+    facts.ringProbe = RingProbe.ofThisProcess
+    if let list = getenv("MEWS_IO_WITHOUT"), let features = try? RingFeatures(parsing: String(cString: list)) {
+      facts.ringSwitchedOff = features
+    }
     facts.hasMembarrier = shim_has_membarrier()
     facts.threadWatchError = shim_try_thread_watch()
     facts.essentials = [

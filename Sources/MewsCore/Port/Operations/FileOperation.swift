@@ -73,13 +73,11 @@ extension OperationPort {
 
   /// The ring, ready for operations on a file; nil when the port has none, or the machine. The slot is locked.
   private func ringForFile(_ slot: HandleSlotPointer) -> RingThread? {
-    guard let ring = state.pointee.parts.ring, RingProbe.ofThisProcess.features.contains(.files) else {
-      return nil
-    }
+    guard let ring = state.pointee.parts.ring else { return nil }
     if !ring.isRunning {
-      do throws(SystemError) { try ring.start(state) } catch { return nil }
+      do throws(SystemError) { try ring.start(state, for: .files) } catch { return nil }
     }
-    return ring.makeLanes(slot) ? ring : nil
+    return ring.doesFiles && ring.makeLanes(slot) ? ring : nil
   }
 }
 

@@ -66,7 +66,7 @@ extension OperationPortState {
   ) {
     guard let slot = state.pointee.parts.table.slot(handle.index) else { return }
     slot.pointee.lock.lock()
-    if slot.pointee.entry.isOpen && slot.pointee.entry.generation == handle.generation {
+    if slot.pointee.entry.isWatched && slot.pointee.entry.isOpen && slot.pointee.entry.generation == handle.generation {
       slot.pointee.entry.note(ready)
       while slot.pointee.entry.mayRead, let operation = slot.pointee.entry.reads.first {
         guard let packet = OperationAttempt.complete(operation, slot) else { break }

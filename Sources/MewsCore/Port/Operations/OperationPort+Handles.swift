@@ -129,20 +129,21 @@ extension OperationPort {
     // Under the slot's lock: a shutdown that came before is seen here, one that comes later finds the handle.
     guard !state.pointee.parts.table.isShut else { return .gone }
     guard !entry.isFile else { return .done }
-    let error = state.pointee.poll.add(entry.descriptor, data: handle.rawValue, extra: ReadyEvents.urgent)
-    if error == EPERM && !entry.isSocket {
-      entry.kind = SHIM_DESCRIPTOR_FILE
-      return .done
+    let isForRing = state.pointee.backend == .ring
+    if !(isForRing && entry.isSocket) {
+      let error = state.pointee.poll.add(entry.descriptor, data: handle.rawValue, extra: ReadyEvents.urgent)
+      if error == EPERM && !entry.isSocket {
+        entry.kind = SHIM_DESCRIPTOR_FILE
+        return .done
+      }
+      guard error == 0 else {
+        shim_set_errno(error)
+        return error == EEXIST ? .conflict : error == ENOMEM ? .noMemory : .system
+      }
+      // For the ring, epoll was only asked whether it takes the descriptor. The leader may have heard of it already.
+      if isForRing { state.pointee.poll.delete(entry.descriptor) } else { entry.isWatched = true }
     }
-    guard error == 0 else {
-      shim_set_errno(error)
-      return error == EEXIST ? .conflict : error == ENOMEM ? .noMemory : .system
-    }
-    entry.isWatched = true
-    if state.pointee.backend == .ring {
-      // Epoll was only asked what it takes.
-      state.pointee.poll.delete(entry.descriptor)
-      entry.isWatched = false
+    if isForRing {
       guard let ring = state.pointee.parts.ring, ring.makeLanes(slot) else { return .noMemory }
       entry.usesRing = true
     }
@@ -151,82 +152,5 @@ extension OperationPort {
     if entry.isWatched { state.pointee.poll.delete(entry.descriptor) }
     shim_set_errno(0 &- failure)
     return .system
-  }
-}
-
-/// The cancellation of operations of one handle, whose slot is locked.
-///
-/// What nobody else has ends at once. What the ring or a file thread has is marked, and ends when they say so: with
-/// what they did, if that came first. Operations behind one that the ring has wait for it, so that packets keep the
-/// order of the calls.
-struct Cancellation {
-  private let slot: HandleSlotPointer
-  /// Packets of what has ended.
-  private(set) var completed = shim_packet_chain()
-  /// Whether there was something to cancel.
-  private(set) var found = false
-  /// Whether the ring has to be asked about what it reads, and what it writes.
-  private(set) var asksToRead = false
-  private(set) var asksToWrite = false
-
-  init(_ slot: HandleSlotPointer) { self.slot = slot }
-
-  /// Cancels an operation, if it is one of the handle's. Otherwise it is not touched: it may be gone.
-  mutating func cancel(_ operation: OperationPointer) {
-    if slot.pointee.entry.reads.contains(operation) {
-      cancelRead(operation, isBehindHeld: false)
-    } else if slot.pointee.entry.writes.contains(operation) {
-      cancelWrite(operation, isBehindHeld: false)
-    }
-  }
-
-  mutating func cancelAll() {
-    var operation = slot.pointee.entry.reads.first
-    var isBehindHeld = false
-    while let current = operation {
-      operation = current.pointee.next
-      isBehindHeld = isBehindHeld || current.pointee.isHeld
-      cancelRead(current, isBehindHeld: isBehindHeld)
-    }
-    operation = slot.pointee.entry.writes.first
-    isBehindHeld = false
-    while let current = operation {
-      operation = current.pointee.next
-      isBehindHeld = isBehindHeld || current.pointee.isHeld
-      cancelWrite(current, isBehindHeld: isBehindHeld)
-    }
-  }
-
-  private mutating func cancelRead(_ operation: OperationPointer, isBehindHeld: Bool) {
-    found = true
-    guard !mark(operation, isBehindHeld) else {
-      asksToRead = asksToRead || operation.pointee.isHeld
-      return
-    }
-    slot.pointee.entry.reads.remove(operation)
-    end(operation)
-  }
-
-  private mutating func cancelWrite(_ operation: OperationPointer, isBehindHeld: Bool) {
-    found = true
-    guard !mark(operation, isBehindHeld) else {
-      asksToWrite = asksToWrite || operation.pointee.isHeld
-      return
-    }
-    slot.pointee.entry.writes.remove(operation)
-    end(operation)
-  }
-
-  /// Marks an operation that is in somebody else's hands, or has to wait for one. False: it is in nobody's.
-  private func mark(_ operation: OperationPointer, _ isBehindHeld: Bool) -> Bool {
-    guard slot.pointee.entry.isFile || operation.pointee.isHeld || isBehindHeld else { return false }
-    // Written as an assignment: the thread sanitizer takes a change in place for one at the address of the operation,
-    // where the packet is, which is on its way to others.
-    operation.pointee.flags = operation.pointee.flags | OperationFlags.isCanceled
-    return true
-  }
-
-  private mutating func end(_ operation: OperationPointer) {
-    completed.append(Operation.settle(operation, status: OperationStatus.canceled, key: slot.pointee.entry.key))
   }
 }

@@ -23,12 +23,15 @@ public struct OperationPort: @unchecked Sendable {
   /// - Parameters:
   ///   - concurrency: how many threads may be busy with packets at once; 0 for one a CPU that this process may use.
   ///   - backend: what moves input and output.
+  ///   - withoutFeatures: features of io_uring that are treated as if the machine lacked them.
   /// - Returns: the port, to be released with `close()`.
   /// - Throws: `ENOSYS` when the ring is asked for and the machine has none; others, when it is short of something.
   public static func create(
-    concurrency: Int, backend: PortBackend = .automatic
+    concurrency: Int, backend: PortBackend = .automatic, withoutFeatures: RingFeatures = []
   ) throws(SystemError) -> OperationPort {
-    try create(concurrency: concurrency, backend: backend, ring: RingThread.Options())
+    var options = RingThread.Options()
+    options.without = withoutFeatures
+    return try create(concurrency: concurrency, backend: backend, ring: options)
   }
 
   static func create(
@@ -90,6 +93,9 @@ public struct OperationPort: @unchecked Sendable {
 
   /// The queue of packets and the threads that wait.
   public var port: CompletionPort { @_noLocks @inline(__always) get { state.pointee.port } }
+
+  /// What moves the input and output of sockets and pipes: `epoll` or `ring`.
+  public var backend: PortBackend { state.pointee.backend == .ring ? .ring : .epoll }
 
   /// Whether this is a child process: nothing of the port works there.
   public var isInChild: Bool { @_noLocks @inline(__always) get { state.pointee.driver.isInChild } }

@@ -27,7 +27,7 @@ extension RingThread {
         to: shim_ring_file(
           node: RingOperation(prepare: Self.prepareFile, complete: Self.completeFile), operation: nil,
           thread: UnsafeMutableRawPointer(state), descriptor: -1, next_free: state.pointee.freeFiles))
-      guard proactor.attach(&file.pointee.node) == 0 else { return false }
+      guard proactor.attach(shim_ring_file_node(file)) == 0 else { return false }
       state.pointee.freeFiles = file
     }
     return true
@@ -54,7 +54,7 @@ extension RingThread {
     file.pointee.operation = operation
     file.pointee.descriptor = descriptor
     state.pointee.armed &+= 1
-    state.pointee.proactor?.arm(&file.pointee.node)
+    state.pointee.proactor?.arm(shim_ring_file_node(file))
   }
 
   private static let prepareFile: @convention(c) (RingOperationPointer, RingEntry) -> Void = { node, entry in
@@ -127,7 +127,7 @@ extension RingThread {
       guard let operation = (files + index).pointee.operation, operation.pointee.isCanceled,
         RingThread.slot(operation) == slot
       else { continue }
-      state.pointee.proactor?.cancel(&(files + index).pointee.node)
+      state.pointee.proactor?.cancel(shim_ring_file_node(files + index))
     }
   }
 

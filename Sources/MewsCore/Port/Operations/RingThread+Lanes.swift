@@ -32,7 +32,7 @@ extension RingThread {
   func request(_ lane: RingLanePointer) -> Bool {
     guard !lane.pointee.is_requested else { return false }
     lane.pointee.is_requested = true
-    return state.pointee.mailbox.push(&lane.pointee.request)
+    return state.pointee.mailbox.push(shim_ring_lane_request(lane))
   }
 
   private static let serveRequested: @convention(c) (PacketPointer) -> Void = { request in
@@ -51,7 +51,7 @@ extension RingThread {
   @_noLocks
   private func serve(_ lane: RingLanePointer, _ slot: HandleSlotPointer) {
     if let armed = lane.pointee.armed {
-      if armed.pointee.isCanceled { state.pointee.proactor?.cancel(&lane.pointee.node) }
+      if armed.pointee.isCanceled { state.pointee.proactor?.cancel(shim_ring_lane_node(lane)) }
       return
     }
     while let operation = lane.pointee.is_read ? slot.pointee.entry.reads.first : slot.pointee.entry.writes.first {
@@ -78,7 +78,7 @@ extension RingThread {
       if operation.pointee.first_vector == operation.pointee.vector_count { return 0 }
     }
     guard let proactor = state.pointee.proactor else { return ENOMEM }
-    if lane.pointee.node.slot == 0 && proactor.attach(&lane.pointee.node) != 0 { return ENOMEM }
+    if lane.pointee.node.slot == 0 && proactor.attach(shim_ring_lane_node(lane)) != 0 { return ENOMEM }
     lane.pointee.descriptor = slot.pointee.entry.descriptor
     lane.pointee.is_poll =
       lane.pointee.has_refused || !state.pointee.options.doesSockets || !slot.pointee.entry.isSocket || !hasEntry(kind)
@@ -86,7 +86,7 @@ extension RingThread {
     operation.pointee.flags = operation.pointee.flags | OperationFlags.isHeld
     slot.pointee.entry.heldOperations &+= 1
     state.pointee.armed &+= 1
-    proactor.arm(&lane.pointee.node)
+    proactor.arm(shim_ring_lane_node(lane))
     return EINPROGRESS
   }
 

@@ -20,6 +20,8 @@ struct RingThread {
     var completions = Ring.completionCapacity / 4
     /// How many operations on files are in the ring at once; others wait.
     var files = 128
+    /// Features that are treated as if the machine lacked them.
+    var without: RingFeatures = []
     /// Whether the ring does what sockets have to wait for, rather than say when it can be done.
     var doesSockets = true
     /// Whether the port starts the thread; else somebody calls `work`.
@@ -40,6 +42,8 @@ struct RingThread {
     /// Valid from before the start on.
     var owner: UnsafeMutablePointer<OperationPortState>?
     let waker: UnsafeMutablePointer<shim_ring_waker>
+    /// What the ring uses; valid once the thread runs.
+    var features: RingFeatures = []
 
     // From here on, the thread's alone.
 
@@ -113,11 +117,18 @@ struct RingThread {
     @_noLocks @inline(__always) get { state.pointee.progress.load(ordering: .acquiring) == Progress.running }
   }
 
+  /// Whether the ring does operations on files. Only once the thread runs.
+  var doesFiles: Bool { state.pointee.features.contains(.files) }
+
   /// Starts the thread, if it does not run yet. One that could not be started is not tried again.
   ///
-  /// - Parameter owner: the port, which stays where it is until `finish`.
+  /// - Parameters:
+  ///   - owner: the port, which stays where it is until `finish`.
+  ///   - needed: features without which there is to be no thread.
   /// - Throws: why there is none.
-  func start(_ owner: UnsafeMutablePointer<OperationPortState>) throws(SystemError) {
+  func start(
+    _ owner: UnsafeMutablePointer<OperationPortState>, for needed: RingFeatures = []
+  ) throws(SystemError) {
     if isRunning { return }
     state.pointee.startLock.lock()
     defer { state.pointee.startLock.unlock() }
@@ -128,7 +139,7 @@ struct RingThread {
     }
     state.pointee.owner = owner
     do throws(SystemError) {
-      try startThread()
+      try startThread(needed.union(.required))
     } catch {
       state.pointee.startError = error
       state.pointee.progress.store(Progress.failed, ordering: .releasing)
@@ -136,8 +147,16 @@ struct RingThread {
     }
   }
 
-  private func startThread() throws(SystemError) {
-    guard RingProbe.ofThisProcess.isUsable else { throw SystemError(call: "io_uring_setup", code: ENOSYS) }
+  private func startThread(_ needed: RingFeatures) throws(SystemError) {
+    let without = state.pointee.options.without
+    // The kernel is not asked where that cannot change the answer: some sandboxes end who asks.
+    guard needed.isDisjoint(with: without), RingProbe.ofThisProcess.isUsable else {
+      throw SystemError(call: "io_uring_setup", code: ENOSYS)
+    }
+    state.pointee.features = RingProbe.ofThisProcess.features.subtracting(without)
+    guard needed.isSubset(of: state.pointee.features) else {
+      throw SystemError(call: "io_uring_setup", code: ENOSYS)
+    }
     state.pointee.waker.pointee.descriptor = try WakeDescriptor.create().descriptor
     state.pointee.progress.store(Progress.starting, ordering: .relaxed)
     guard state.pointee.options.startsThread else { return }
@@ -211,18 +230,18 @@ extension RingThread {
     do throws(SystemError) {
       let options = state.pointee.options
       let ring = try Ring.create(
-        RingProbe.ofThisProcess.features, submissions: options.submissions, completions: options.completions)
+        state.pointee.features, submissions: options.submissions, completions: options.completions)
       guard let proactor = Proactor.create(ring: ring) else {
         ring.destroy()
         throw SystemError(call: "malloc", code: ENOMEM)
       }
       state.pointee.proactor = proactor
-      state.pointee.sends = ring.features.contains(.send)
-      guard proactor.attach(&state.pointee.waker.pointee.node) == 0, createFiles() else {
+      state.pointee.sends = state.pointee.features.contains(.send)
+      guard proactor.attach(shim_ring_waker_node(state.pointee.waker)) == 0, createFiles() else {
         closeRing()
         throw SystemError(call: "malloc", code: ENOMEM)
       }
-      proactor.arm(&state.pointee.waker.pointee.node)
+      proactor.arm(shim_ring_waker_node(state.pointee.waker))
       return true
     } catch {
       state.pointee.startError = error

@@ -186,6 +186,38 @@ struct OperationsRingTests {
     }
   }
 
+  @Test("What the leader hears of a descriptor in passing it leaves to the ring: each operation has one packet")
+  func leaderBesideRing() throws {
+    let port = try OperationPort.create(concurrency: 2, backend: .ring)
+    defer { port.close() }
+    let seen = Guarded<[UInt64: Int]>([:])
+    withThreads(2) { threads in
+      for thread in threads {
+        _ = thread.begin {
+          var packet = PortPacket()
+          var count = 0
+          while port.get(into: &packet, capacity: 1, timeoutNanoseconds: -1, count: &count) == .packets {
+            seen.withLock { $0[packet.key, default: 0] += 1 }
+          }
+        }
+      }
+      for round in 0..<3000 {
+        var ends: [Int32] = [0, 0]
+        precondition(pipe(&ends) == 0)
+        write("early", to: ends[1])
+        // Epoll is asked whether it takes a pipe, and has something to say of this one.
+        let handle = port.handle(ends[0], key: UInt(round))
+        for _ in 0..<2 { _ = port.receive(handle, TestOperation(capacity: 8)) }
+        write("late", to: ends[1])
+        close(ends[1])
+        #expect(eventually { seen.withLock { $0[UInt64(round)] ?? 0 } >= 2 })
+        #expect(port.close(handle) == .done)
+      }
+      port.shutdown { _ in Issue.record("a packet is left") }
+    }
+    #expect(seen.withLock { $0.values.allSatisfy { $0 == 2 } && $0.count == 3000 })
+  }
+
   @Test("More operations on files than there are places for are done one after the other, and cancelled")
   func manyFiles() throws {
     try withTinyRing { port in
