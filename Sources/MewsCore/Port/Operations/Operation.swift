@@ -132,6 +132,15 @@ extension shim_operation {
     UnsafeMutableRawPointer(operation).assumingMemoryBound(to: Packet.self)
   }
 
+  /// How many bytes a receive has room for.
+  @_noLocks @inline(__always)
+  static func room(_ operation: OperationPointer) -> Int {
+    let vectors = shim_operation_vectors(operation)
+    var room = 0
+    for index in 0..<Int(operation.pointee.vector_count) { room &+= Int(vectors[index].iov_len) }
+    return room
+  }
+
   /// Moves past bytes that were transferred.
   @_noLocks
   static func advance(_ operation: OperationPointer, by count: Int) {

@@ -156,6 +156,12 @@ extension RingThread {
     case OperationKind.receiveFrom:
       operation.pointee.address_length = lane.pointee.message.msg_namelen
       operation.pointee.transferred = UInt64(truncatingIfNeeded: result)
+    case OperationKind.receive:
+      operation.pointee.transferred = UInt64(truncatingIfNeeded: result)
+      // As where the port receives itself: a TCP stream that gives less than it is asked for is empty, and the next
+      // receive need not ask before it goes to the ring.
+      let isEmpty = slot.pointee.entry.kind == SHIM_DESCRIPTOR_TCP && result > 0
+      if isEmpty && Int(result) < Operation.room(operation) { slot.pointee.entry.mayRead = false }
     default: operation.pointee.transferred = UInt64(truncatingIfNeeded: result)
     }
     return 0
