@@ -77,22 +77,40 @@ struct OperationsRingTests {
       let crowd = Crowd(64, of: port)
       defer { crowd.close() }
       crowd.receive(port)
-      let parts = port.state.pointee.parts
-      let slots = try crowd.handles.map { try #require(parts.table.slot($0.index)) }
-      let ring = try #require(parts.ring?.state.pointee.proactor?.ring)
-      // The ring's thread is held up in its first completion, while far more than it has room for come due, and then in
-      // those.
+      let ring = try #require(port.state.pointee.parts.ring)
+      let slots = try crowd.handles.map { try #require(port.state.pointee.parts.table.slot($0.index)) }
+      #expect(eventually { slots.allSatisfy { isHeld($0) } })
+      // The ring's thread is held up while far more comes due than the ring has room for, and then in what is first.
+      let pause = PacketPointer.allocate(capacity: 1)
+      pause.initialize(
+        to: Packet(action: { _ in
+          Self.isPaused.signal()
+          Self.mayGoOn.wait()
+        }))
+      if ring.state.pointee.mailbox.push(pause) { ring.signal() }
+      Self.isPaused.wait()
       for slot in slots { slot.pointee.lock.lock() }
       for peer in crowd.peers { write("1", to: peer) }
-      slots[0].pointee.lock.unlock()
-      #expect(eventually { ring.hasOverflown })
-      for slot in slots.dropFirst() { slot.pointee.lock.unlock() }
+      Self.mayGoOn.signal()
+      #expect(eventually { ring.state.pointee.proactor?.ring.hasOverflown == true })
+      for slot in slots { slot.pointee.lock.unlock() }
       #expect(try take(64, port).values.allSatisfy { $0.status == 0 && $0.bytes == 1 })
       // Whatever the overflow has ended begins anew.
       crowd.receive(port)
       for peer in crowd.peers { write("2", to: peer) }
       #expect(try take(64, port).values.allSatisfy { $0.status == 0 && $0.bytes == 1 })
+      pause.deallocate()
     }
+  }
+
+  private static let isPaused = DispatchSemaphore(value: 0)
+  private static let mayGoOn = DispatchSemaphore(value: 0)
+
+  /// Whether the ring has an operation of a handle.
+  private func isHeld(_ slot: HandleSlotPointer) -> Bool {
+    slot.pointee.lock.lock()
+    defer { slot.pointee.lock.unlock() }
+    return slot.pointee.entry.heldOperations > 0
   }
 
   @Test("A handle that is closed over TCP sends the end, although the ring had operations on it")
