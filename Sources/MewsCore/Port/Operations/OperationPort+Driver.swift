@@ -58,9 +58,9 @@ extension OperationPortState {
   }
 
   /// Tells a handle that its descriptor is ready. An event that was under way when the handle closed finds another
-  /// generation.
+  /// generation; one that was when the handle was left to the ring is nobody's business.
   @_noLocks
-  private static func tell(
+  static func tell(
     _ state: UnsafeMutablePointer<OperationPortState>, _ handle: Handle, _ ready: UInt32,
     _ completed: inout shim_packet_chain
   ) {
