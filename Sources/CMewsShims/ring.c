@@ -15,12 +15,22 @@ _Static_assert(IORING_OP_ASYNC_CANCEL == SHIM_RING_CANCEL && IORING_OP_READ == S
 _Static_assert(IORING_OP_WRITE == SHIM_RING_WRITE && IORING_OP_SEND == SHIM_RING_SEND, "as in shims_ring.h");
 _Static_assert(IORING_OP_RECV == SHIM_RING_RECEIVE, "as in shims_ring.h");
 
+/* Sends of several pieces in one submission; what is more is sent a piece at a time. */
+enum { MESSAGES = 16 };
+
+struct shim_ring_message {
+    struct msghdr header;
+    struct iovec pieces[SHIM_RING_PIECES];
+};
+
 struct shim_ring {
     struct io_uring ring;
     uint32_t enter_flags;
     struct io_uring_buf_ring *buffers;
     uint32_t buffer_count;
     int provided;                        /* buffers that were put in and not published */
+    uint32_t used_messages;
+    struct shim_ring_message messages[MESSAGES];
 };
 
 struct shim_ring *shim_ring_create(uint32_t submissions, uint32_t completions, uint32_t flags, int32_t *error) {
@@ -75,6 +85,12 @@ void shim_ring_count_iowait(struct shim_ring *ring, bool counts) {
 
 struct io_uring_sqe *shim_ring_next_entry(struct shim_ring *ring) { return io_uring_get_sqe(&ring->ring); }
 
+struct shim_ring_message *shim_ring_next_message(struct shim_ring *ring) {
+    return ring->used_messages < MESSAGES ? &ring->messages[ring->used_messages++] : NULL;
+}
+
+struct iovec *shim_ring_message_pieces(struct shim_ring_message *message) { return message->pieces; }
+
 uint32_t shim_ring_unsubmitted(const struct shim_ring *ring) { return io_uring_sq_ready(&ring->ring); }
 
 /* Shows the kernel the entries that were filled, and returns how many it has not taken. */
@@ -90,6 +106,8 @@ static uint32_t show_entries(struct io_uring *ring) {
 static int32_t enter(struct shim_ring *ring, uint32_t wait, uint32_t flags, void *argument, size_t size) {
     int result = io_uring_enter2((unsigned)ring->ring.enter_ring_fd, show_entries(&ring->ring), wait,
                                  flags | ring->enter_flags, argument, size);
+    /* The kernel has copied what entries point to, but for the bytes. */
+    if (ring->ring.sq.sqe_tail == *ring->ring.sq.khead) ring->used_messages = 0;
     return result < 0 ? result : 0;
 }
 
@@ -172,8 +190,10 @@ void shim_entry_send(struct io_uring_sqe *entry, int32_t descriptor, const void 
     io_uring_prep_send(entry, descriptor, bytes, count, MSG_NOSIGNAL);
 }
 
-void shim_entry_send_message(struct io_uring_sqe *entry, int32_t descriptor, const struct msghdr *message) {
-    io_uring_prep_sendmsg(entry, descriptor, message, MSG_NOSIGNAL);
+void shim_entry_send_message(
+    struct io_uring_sqe *entry, int32_t descriptor, struct shim_ring_message *message, size_t count) {
+    message->header = (struct msghdr){.msg_iov = message->pieces, .msg_iovlen = count};
+    io_uring_prep_sendmsg(entry, descriptor, &message->header, MSG_NOSIGNAL);
 }
 
 void shim_entry_read(struct io_uring_sqe *entry, int32_t descriptor, void *bytes, uint32_t count, uint64_t offset) {

@@ -30,8 +30,8 @@ def test_version():
 def test_help():
     """mews help names every command, mews help run every option"""
     options = (
-        "--listen", "--listen-sockets", "--io", "--io-threads", "--workers", "--workers-max", "--set", "--strict",
-        "--no-supervisor",
+        "--listen", "--listen-sockets", "--io", "--io-without", "--io-threads", "--workers", "--workers-max", "--set",
+        "--strict", "--no-supervisor",
     )
     for arguments, words in {
         ("help",): ("run", "doctor", "version", "help"),

@@ -10,7 +10,6 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <sys/socket.h>
 #include <sys/types.h>
 #include <sys/uio.h>
 
@@ -43,6 +42,12 @@ struct shim_ring_operation {
     uint32_t slot;                       /* the proactor's: its place in the table; 0 while it has none */
     uint32_t state;                      /* the proactor's */
 };
+
+/*
+ * Several pieces of bytes to send at once: a scratch pad of the ring's, which is the next one's after each submission.
+ */
+struct shim_ring_message;
+enum { SHIM_RING_PIECES = 64 };
 
 /* More completions of the operation will come. */
 static const uint32_t SHIM_RING_MORE = 1U << 1;
@@ -96,6 +101,10 @@ void shim_ring_count_iowait(struct shim_ring *_Nonnull ring, bool counts);
 
 /* The next entry to fill; NULL when all are filled and not submitted. */
 SHIM_NO_LOCKS struct io_uring_sqe *_Nullable shim_ring_next_entry(struct shim_ring *_Nonnull ring);
+/* A scratch pad for an entry that is being filled; NULL when all are in use until the next submission. */
+SHIM_NO_LOCKS struct shim_ring_message *_Nullable shim_ring_next_message(struct shim_ring *_Nonnull ring);
+/* Room for SHIM_RING_PIECES pieces. */
+SHIM_NO_LOCKS struct iovec *_Nonnull shim_ring_message_pieces(struct shim_ring_message *_Nonnull message);
 /* Entries that were filled and not submitted. */
 SHIM_NO_LOCKS uint32_t shim_ring_unsubmitted(const struct shim_ring *_Nonnull ring);
 /* Submits what was filled; takes no completions. 0 or -errno. */
@@ -134,8 +143,9 @@ SHIM_NO_LOCKS void shim_entry_accept(struct io_uring_sqe *_Nonnull entry, int32_
 SHIM_NO_LOCKS void shim_entry_receive(struct io_uring_sqe *_Nonnull entry, int32_t descriptor, uint16_t group);
 SHIM_NO_LOCKS void shim_entry_send(
     struct io_uring_sqe *_Nonnull entry, int32_t descriptor, const void *_Nonnull bytes, size_t count);
+/* Sends the first pieces of a message. */
 SHIM_NO_LOCKS void shim_entry_send_message(
-    struct io_uring_sqe *_Nonnull entry, int32_t descriptor, const struct msghdr *_Nonnull message);
+    struct io_uring_sqe *_Nonnull entry, int32_t descriptor, struct shim_ring_message *_Nonnull message, size_t count);
 SHIM_NO_LOCKS void shim_entry_read(
     struct io_uring_sqe *_Nonnull entry, int32_t descriptor, void *_Nonnull bytes, uint32_t count, uint64_t offset);
 SHIM_NO_LOCKS void shim_entry_write(

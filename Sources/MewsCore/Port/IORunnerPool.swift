@@ -24,17 +24,20 @@ public struct IORunnerPool: @unchecked Sendable {
   ///   - firstStandbyIndex: the smallest `ThreadContext.index` of those.
   ///   - server: for the `ThreadContext.server` of each.
   ///   - hooks: called on each.
+  ///   - ringFeatures: what the threads' io_urings use; nil for epoll. An I/O thread whose first thread gets no ring
+  ///     has epoll, too: `IOThread.hasRing`.
   /// - Returns: the pool, to be released with `destroy()`; nil when memory is out.
   public static func create(
     ioThreads: [IOThread], standbys: Int, firstStandbyIndex: UInt32, server: UnsafeMutableRawPointer?,
-    hooks: IORunnerHooks
+    hooks: IORunnerHooks, ringFeatures: RingFeatures? = nil
   ) -> IORunnerPool? {
     guard let memory = malloc(MemoryLayout<IORunnerPoolState>.size) else { return nil }
     let state = memory.bindMemory(to: IORunnerPoolState.self, capacity: 1)
     let standbys = RunWatch.isSupported ? max(0, standbys) : 0
     state.initialize(
       to: IORunnerPoolState(
-        ioThreads: ioThreads, standbys: standbys, firstStandbyIndex: firstStandbyIndex, server: server, hooks: hooks))
+        ioThreads: ioThreads, standbys: standbys, firstStandbyIndex: firstStandbyIndex, server: server, hooks: hooks,
+        ringFeatures: ringFeatures))
     return IORunnerPool(state: state, watcher: TakeoverWatcher.create(pool: state))
   }
 
@@ -68,7 +71,8 @@ public struct IORunnerPool: @unchecked Sendable {
   /// What the pool has done. Any thread may ask.
   public var statistics: TakeoverStatistics { IORunnerPoolState.statistics(state) }
 
-  /// Gives the I/O thread's work away, if the calling thread runs a handler on one: for a handler that is about to wait.
+  /// Gives the I/O thread's work away, if the calling thread runs a handler on one: for a handler that is about to
+  /// wait.
   ///
   /// - Returns: whether the calling thread runs no I/O thread's work now. False when no thread can take it over.
   @discardableResult

@@ -24,6 +24,15 @@ extension Proactor {
     tellCompletions(of: state.pointee.ring)
   }
 
+  /// Puts blocks into the ring in the place of those that were received into. Each wait does so, too.
+  ///
+  /// - Returns: false when the kernel has none left, and there are none.
+  public func refillBuffers() -> Bool { state.pointee.ring.refillBuffers() }
+
+  /// A scratch pad for several pieces to send, for a `prepare`; nil when all are in use: then it sends one piece.
+  @_noLocks
+  public func nextMessage() -> OpaquePointer? { state.pointee.ring.nextMessage() }
+
   @_noLocks
   func tellCompletions(of ring: Ring) -> Int {
     var event = shim_ring_event()

@@ -6,7 +6,7 @@ import Glibc
 ///
 /// What is written into the ring to know an operation again is a slot of a table and its generation, which changes each
 /// time the operation is armed: what comes for an earlier time, or for an operation that is gone, finds nobody.
-public struct Proactor: Equatable, @unchecked Sendable {
+public struct Proactor: @unchecked Sendable {
   /// A slot of the table.
   struct Slot {
     /// Nil while the slot is free.
@@ -25,9 +25,13 @@ public struct Proactor: Equatable, @unchecked Sendable {
     /// Operations that wait for a submission entry, oldest first.
     var firstDeferred: RingOperationPointer?
     var lastDeferred: RingOperationPointer?
+    var wasAdopted = false
   }
 
   let state: UnsafeMutablePointer<State>
+
+  @_noLocks
+  init(state: UnsafeMutablePointer<State>) { self.state = state }
 
   private static var initialSlots: UInt32 { 64 }
   /// More than there can be descriptors.
@@ -59,6 +63,11 @@ public struct Proactor: Equatable, @unchecked Sendable {
   /// The ring that operations are armed on.
   public var ring: Ring {
     @_noLocks @inline(__always) get { state.pointee.ring }
+  }
+
+  /// Whether the ring is not the first one, and the ones before may still hold descriptors.
+  public var wasAdopted: Bool {
+    @_noLocks @inline(__always) get { state.pointee.wasAdopted }
   }
 }
 

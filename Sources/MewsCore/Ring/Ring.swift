@@ -1,5 +1,6 @@
 import CMewsShims
 import Glibc
+import Synchronization
 
 /// An io_uring of one thread: the one that creates it, which is the only one to use it, unless a function says
 /// otherwise. That thread may not end before the ring is destroyed: operations end with the thread that submitted them.
@@ -10,8 +11,14 @@ public struct Ring: Equatable, @unchecked Sendable {
   struct State: ~Copyable {
     let ring: OpaquePointer
     let features: RingFeatures
-    let hasTaskrunFlag: Bool
     var buffers: RingBuffers?
+    /// 1 once another thread, which has adopted what is armed here, needs the ring no more.
+    let isReleased = Atomic<UInt32>(0)
+
+    init(ring: OpaquePointer, features: RingFeatures) {
+      self.ring = ring
+      self.features = features
+    }
   }
 
   let state: UnsafeMutablePointer<State>
@@ -22,7 +29,7 @@ public struct Ring: Equatable, @unchecked Sendable {
   /// would complete repeatedly: so it is much more than one pass submits.
   public static let completionCapacity: UInt32 = 8192
   /// The number of a ring's only group of buffers.
-  static var bufferGroup: UInt16 { @_noLocks get { 1 } }
+  public static var bufferGroup: UInt16 { @_noLocks get { 1 } }
 
   /// Makes a ring.
   ///
@@ -53,8 +60,7 @@ public struct Ring: Equatable, @unchecked Sendable {
     if features.contains(.registeredRing), shim_ring_register(ring) != 0 { used.remove(.registeredRing) }
     if features.contains(.noIOWait) { shim_ring_count_iowait(ring, false) }
     let state = memory.bindMemory(to: State.self, capacity: 1)
-    state.initialize(
-      to: State(ring: ring, features: used, hasTaskrunFlag: used.contains(.taskrunFlag), buffers: nil))
+    state.initialize(to: State(ring: ring, features: used))
     return Ring(state: state)
   }
 
@@ -116,6 +122,10 @@ extension Ring {
     return shim_ring_next_entry(state.pointee.ring)
   }
 
+  /// A scratch pad for an entry that is being filled with several pieces; nil when it has to do with one.
+  @_noLocks
+  func nextMessage() -> OpaquePointer? { shim_ring_next_message(state.pointee.ring) }
+
   /// Submits what was filled, and takes what is complete. Whatever the result, completions may be there.
   ///
   /// - Parameter timeoutNanoseconds: how long to wait when there is nothing; 0 does not wait, negative is for ever.
@@ -162,8 +172,11 @@ extension Ring {
       published &+= 1
     }
     if published > 0 { shim_ring_publish_buffers(state.pointee.ring) }
-    return state.pointee.buffers?.isEmpty == false
+    return (state.pointee.buffers?.providedCount ?? 0) > 0
   }
+
+  /// How many blocks the kernel has.
+  var providedBlocks: Int { state.pointee.buffers?.providedCount ?? 0 }
 
   /// Takes the block that an operation received into out of the ring; nil when the event has none. Any thread that may
   /// read the events.

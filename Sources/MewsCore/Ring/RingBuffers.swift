@@ -30,9 +30,9 @@ struct RingBuffers {
     free(vacant)
   }
 
-  /// Whether the kernel has no block.
-  var isEmpty: Bool {
-    @_noLocks get { vacantCount == count }
+  /// How many blocks the kernel has.
+  var providedCount: Int {
+    @_noLocks get { count &- vacantCount }
   }
 
   /// Puts a block into a vacant place; nil when there is no such place or no block.

@@ -24,6 +24,8 @@ extension shim_ring_operation {
     static var submitted: UInt32 { @_noLocks get { 1 << 2 } }
     /// It was asked to end.
     static var canceling: UInt32 { @_noLocks get { 1 << 3 } }
+    /// It was submitted to the ring before the present one.
+    static var inherited: UInt32 { @_noLocks get { 1 << 4 } }
   }
 
   /// An operation that is attached to nothing.
@@ -32,6 +34,11 @@ extension shim_ring_operation {
     complete: (@convention(c) (RingOperationPointer, RingCompletion) -> Void)?
   ) {
     self.init(prepare: prepare, complete: complete, next: nil, slot: 0, state: 0)
+  }
+
+  /// Whether the operation is one of a proactor's.
+  public var isAttached: Bool {
+    @_noLocks @inline(__always) get { slot != 0 }
   }
 
   /// Whether a completion will come.

@@ -1,5 +1,6 @@
 import CMewsShims
 import Glibc
+import Synchronization
 
 /// What this process can do with io_uring, as trials show: version numbers and flags say little, for features are
 /// carried back to older kernels, taken out of newer ones, and forbidden in containers.
@@ -8,21 +9,36 @@ public struct RingProbe: Sendable {
   public let features: RingFeatures
   /// Why there is no ring at all, where there is none: a clause.
   public let refusal: String?
+  /// Whether another probe would say the same: nothing failed for want of descriptors or memory.
+  let isConclusive: Bool
 
-  init(features: RingFeatures, refusal: String? = nil) {
+  init(features: RingFeatures, refusal: String? = nil, isConclusive: Bool = true) {
     self.features = features
     self.refusal = refusal
+    self.isConclusive = isConclusive
   }
 
-  /// The probe of this process: made once, when it is first asked for.
-  public static let ofThisProcess = make()
+  /// What a kernel would be that has these features.
+  public init(assuming features: RingFeatures) { self.init(features: features) }
+
+  private static let known = Mutex<RingProbe?>(nil)
+
+  /// The probe of this process: made when it is first asked for, and not again once it is conclusive.
+  public static var ofThisProcess: RingProbe {
+    known.withLock { known in
+      if let known { return known }
+      let probe = make()
+      if probe.isConclusive { known = probe }
+      return probe
+    }
+  }
 
   /// Whether a ring can drive I/O threads.
   public var isUsable: Bool { refusal == nil && RingFeatures.required.isSubset(of: features) }
 
   /// The probe with some features treated as if their trials had failed.
   public func without(_ switchedOff: RingFeatures) -> RingProbe {
-    RingProbe(features: features.subtracting(switchedOff), refusal: refusal)
+    RingProbe(features: features.subtracting(switchedOff), refusal: refusal, isConclusive: isConclusive)
   }
 
   /// Why a ring is used, or is not: a clause.
@@ -42,9 +58,14 @@ public struct RingProbe: Sendable {
       do throws(SystemError) {
         let ring = try Ring.create(setup, submissions: 8, completions: 16)
         defer { ring.destroy() }
-        return RingProbe(features: RingTrials(ring: ring).perform().union(setup))
+        var trials = RingTrials(ring: ring)
+        let found = trials.perform()
+        return RingProbe(features: found.union(setup), isConclusive: !trials.lackedDescriptors)
       } catch {
-        guard error.code == EINVAL, !optional.isEmpty else { return RingProbe(features: [], refusal: refusal(error)) }
+        guard error.code == EINVAL, !optional.isEmpty else {
+          let isConclusive = ![EMFILE, ENFILE, ENOMEM].contains(error.code)
+          return RingProbe(features: [], refusal: refusal(error), isConclusive: isConclusive)
+        }
         setup.subtract(optional)
       }
     }

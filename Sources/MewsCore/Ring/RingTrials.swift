@@ -4,12 +4,16 @@ import Glibc
 /// Small exercises on sockets of its own, each of which shows that a feature works.
 struct RingTrials {
   let ring: Ring
+  /// Whether something could not be tried for want of a descriptor.
+  private(set) var lackedDescriptors = false
+
+  init(ring: Ring) { self.ring = ring }
 
   /// How long a completion may take that needs nothing but the kernel's work. It is there at once, or never.
   private static let patience: Int64 = 250_000_000
 
   /// What works, of what can be tried on a ring that is set up.
-  func perform() -> RingFeatures {
+  mutating func perform() -> RingFeatures {
     var found: RingFeatures = []
     let kernel = shim_ring_features(handle)
     if kernel & SHIM_RING_HAS_NO_DROP != 0 { found.insert(.noDrop) }
@@ -46,8 +50,8 @@ struct RingTrials {
     return hasTimeout()
   }
 
-  private func pollAndCancel() -> RingFeatures {
-    guard let pair = SocketPair() else { return [] }
+  private mutating func pollAndCancel() -> RingFeatures {
+    guard let pair = makePair() else { return [] }
     defer { pair.close() }
     guard submit(1, { shim_entry_poll($0, pair.ours, UInt32(POLLIN)) }) else { return [] }
     for _ in 0..<2 {
@@ -67,8 +71,8 @@ struct RingTrials {
   }
 
   /// Two connections to a socket without a name.
-  private func accepts() -> Bool {
-    let listener = socket(AF_UNIX, Int32(SOCK_STREAM.rawValue) | O_CLOEXEC | O_NONBLOCK, 0)
+  private mutating func accepts() -> Bool {
+    let listener = makeSocket()
     guard listener >= 0 else { return false }
     defer { close(listener) }
     var address = sockaddr_un()
@@ -84,13 +88,15 @@ struct RingTrials {
     }
     guard isListening, submit(1, { shim_entry_accept($0, listener) }) else { return false }
     for _ in 0..<2 {
-      let client = socket(AF_UNIX, Int32(SOCK_STREAM.rawValue) | O_CLOEXEC | O_NONBLOCK, 0)
+      let client = makeSocket()
       guard client >= 0 else { return false }
       defer { close(client) }
       let isConnected = withUnsafeMutablePointer(to: &address) {
         $0.withMemoryRebound(to: sockaddr.self, capacity: 1) { connect(client, $0, length) == 0 }
       }
-      guard isConnected, let event = next(), event.result >= 0 else { return false }
+      guard isConnected, let event = next() else { return false }
+      if event.result == -EMFILE || event.result == -ENFILE { lackedDescriptors = true }
+      guard event.result >= 0 else { return false }
       // Some kernels gave numbers that were no descriptors.
       guard shim_descriptor_close(event.result) == 0, event.flags & SHIM_RING_MORE != 0 else { return false }
     }
@@ -98,9 +104,9 @@ struct RingTrials {
   }
 
   /// Two pieces into buffers of the process's, and the end of the stream.
-  private func receives() -> RingFeatures {
+  private mutating func receives() -> RingFeatures {
     let size = 64
-    guard let pair = SocketPair() else { return [] }
+    guard let pair = makePair() else { return [] }
     defer { pair.close() }
     return withUnsafeTemporaryAllocation(byteCount: 4 * size, alignment: 64) { memory in
       guard let base = memory.baseAddress, shim_ring_add_buffers(handle, 4, Ring.bufferGroup) == 0 else { return [] }
@@ -124,8 +130,8 @@ struct RingTrials {
     }
   }
 
-  private func sends() -> Bool {
-    guard let pair = SocketPair() else { return false }
+  private mutating func sends() -> Bool {
+    guard let pair = makePair() else { return false }
     defer { pair.close() }
     var byte: UInt8 = 7
     let isSent = withUnsafePointer(to: &byte) { byte in
@@ -135,9 +141,12 @@ struct RingTrials {
     return isSent && recv(pair.peers, &byte, 1, Int32(MSG_DONTWAIT)) == 1 && byte == 7
   }
 
-  private func usesFiles() -> Bool {
+  private mutating func usesFiles() -> Bool {
     let file = shim_memory_file()
-    guard file >= 0 else { return false }
+    guard file >= 0 else {
+      lackedDescriptors = true
+      return false
+    }
     defer { close(file) }
     var byte: UInt8 = 9
     return withUnsafeMutablePointer(to: &byte) { byte in
@@ -147,6 +156,20 @@ struct RingTrials {
       guard submit(1, { shim_entry_read($0, file, byte, 1, 0) }), next()?.result == 1 else { return false }
       return byte.pointee == 9
     }
+  }
+
+  // MARK: Sockets
+
+  private mutating func makePair() -> SocketPair? {
+    let pair = SocketPair()
+    if pair == nil { lackedDescriptors = true }
+    return pair
+  }
+
+  private mutating func makeSocket() -> Int32 {
+    let descriptor = socket(AF_UNIX, Int32(SOCK_STREAM.rawValue) | O_CLOEXEC | O_NONBLOCK, 0)
+    if descriptor < 0 { lackedDescriptors = true }
+    return descriptor
   }
 
   // MARK: The ring

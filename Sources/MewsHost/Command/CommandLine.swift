@@ -1,3 +1,4 @@
+import MewsCore
 import MewsServer
 
 /// What a `mews` command line asks for.
@@ -161,6 +162,7 @@ private struct ArgumentParser {
   private mutating func apply(_ option: CommandOption, value: String) throws(UsageError) -> Bool {
     switch option {
     case .io: return Self.assign(IOBackendChoice(rawValue: value), to: &options.ioBackend)
+    case .ioWithout: return Self.assign(try? RingFeatures(parsing: value), to: &options.ioWithout)
     case .listenSockets: return Self.assign(ListenSocketPolicy(rawValue: value), to: &options.listenSockets)
     case .execution: return Self.assign(ExecutionPolicy(rawValue: value), to: &options.execution)
     case .logLevel: return Self.assign(LogLevel.allCases.first { $0.name == value }, to: &options.logLevel)

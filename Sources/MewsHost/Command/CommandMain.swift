@@ -28,14 +28,14 @@ public enum CommandMain {
   /// Binds the sockets, so that a port that is taken is told at once, and goes on as supervisor or alone.
   private static func run(_ options: RunOptions) -> Int32 {
     let log = StandardErrorLog.make(level: options.logLevel)
-    let backend = IOBackend(options.ioBackend)
+    let backend = IOBackend(options.ioBackend, without: options.ioWithout)
     guard backend.isAvailable else {
       log.write(Int(MEWS_LEVEL_ERROR), "--io \(backend.name): \(backend.reason)")
       return 1
     }
     var listeners: [ListeningSet] = []
     do throws(ListenError) {
-      let socketCount = options.serverOptions.listenSocketCount
+      let socketCount = options.serverOptions(backend).listenSocketCount
       for url in options.listen { listeners += try Endpoint.listen(url, socketCount: socketCount) }
     } catch {
       log.write(Int(MEWS_LEVEL_ERROR), error.description)

@@ -61,7 +61,9 @@ public enum HelpTopic: String, CaseIterable, Sendable {
                               of these threads, per-thread, one for each, or auto:
                               one for each from 8 threads on. Default: auto
       --io BACKEND            how they wait: auto, io_uring or epoll. Default: auto,
-                              which is epoll: this version has no io_uring yet
+                              which is what the variable MEWS_IO says, or epoll
+      --io-without NAMES      features of io_uring to do without, divided by commas;
+                              the log of the start says which are there
       --execution POLICY      where handlers run: declared, as each route says, or
                               worker, always on worker threads. Default: declared
       --strict                do not start when a plugin cannot be loaded
