@@ -1,7 +1,7 @@
 import CMewsShims
 
-/// Operations on files. Each is in one of its handle's lists, for cancellation, and in the ring or with the file threads;
-/// several of one handle run side by side.
+/// Operations on files. Each is in one of its handle's lists, for cancellation, and in the ring or with the file
+/// threads; several of one handle run side by side.
 extension OperationPort {
   /// Reads from an offset into the buffer until it is full or the file ends. What the page cache has is read at once.
   public func read(

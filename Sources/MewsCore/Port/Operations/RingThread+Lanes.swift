@@ -5,7 +5,8 @@ import Glibc
 typealias RingLane = shim_ring_lane
 typealias RingLanePointer = UnsafeMutablePointer<RingLane>
 
-/// Operations on sockets, pipes and the like. Of those that wait in one direction of a handle, the first is in the ring.
+/// Operations on sockets, pipes and the like. Of those that wait in one direction of a handle, the first is in the
+/// ring.
 extension RingThread {
   /// Sees to it that a slot has its lanes, which it keeps. The slot is locked.
   ///
@@ -46,8 +47,8 @@ extension RingThread {
     thread.closeIfOver(slot)
   }
 
-  /// Puts the first operation of a lane into the ring, unless one is there, and ends those that were cancelled. The slot
-  /// is locked.
+  /// Puts the first operation of a lane into the ring, unless one is there, and ends those that were cancelled. The
+  /// slot is locked.
   @_noLocks
   private func serve(_ lane: RingLanePointer, _ slot: HandleSlotPointer) {
     if let armed = lane.pointee.armed {

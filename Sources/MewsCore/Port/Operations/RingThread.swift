@@ -5,10 +5,10 @@ import Synchronization
 /// The one thread of an operation port that has an io_uring: operations end with the thread that submitted them, and
 /// the threads that use a port come and go.
 ///
-/// Other threads ask it for something through a mailbox: to look at a lane, which is one direction of a handle, or to do
-/// an operation on a file. It does what was asked since its last pass, enters the ring once, and hands on all that is
-/// complete with one lock of the port's queue. It takes no part in associations, starts that succeed at once, posts and
-/// timers.
+/// Other threads ask it for something through a mailbox: to look at a lane, which is one direction of a handle, or to
+/// do an operation on a file. It does what was asked since its last pass, enters the ring once, and hands on all that
+/// is complete with one lock of the port's queue. It takes no part in associations, starts that succeed at once, posts
+/// and timers.
 ///
 /// A handle's slot may be locked while the mailbox is used, and this thread locks slots; it takes no other lock with
 /// one.
