@@ -14,6 +14,9 @@ let strict: [SwiftSetting] = [
 // The library's own build sees required arguments of the header as nullable, so that the compiler makes it check them.
 let building: SwiftSetting = .unsafeFlags(["-Xcc", "-DMEWS_BUILDING_LIBRARY"])
 
+// The archive by its name, so that it goes into the library, which then needs no liburing at run time.
+let liburing: LinkerSetting = .linkedLibrary(":liburing.a")
+
 let library = "\(Context.packageDirectory)/Sources/MewsLib"
 
 // How a Swift plugin is linked; it reaches every package that uses the product MewsKit. The Swift runtime goes into the
@@ -32,7 +35,7 @@ let package = Package(
   ],
   targets: [
     .systemLibrary(name: "CMews", path: "Include"),
-    .target(name: "CMewsShims", cSettings: [.define("_GNU_SOURCE")]),
+    .target(name: "CMewsShims", cSettings: [.define("_GNU_SOURCE")], linkerSettings: [liburing]),
     .target(name: "CMewsVariadic", dependencies: ["CMews"], cSettings: [.headerSearchPath("../../Include")]),
     .target(
       name: "MewsCore", dependencies: ["CMewsShims"], swiftSettings: strict + [optimized]),

@@ -127,6 +127,15 @@ MEWS_ANY_THREAD const char *MEWS_NONNULL mews_result_text(mews_result result);
 /* The version of the loaded library, such as "0.1.0". Static, never NULL. */
 MEWS_ANY_THREAD const char *MEWS_NONNULL mews_version(void);
 
+/* Which kernel interface moves the input and output of a server or a port. */
+typedef uint32_t mews_io_backend;
+
+enum {
+    MEWS_IO_AUTO = 0,
+    MEWS_IO_EPOLL = 1,
+    MEWS_IO_URING = 2
+};
+
 /*
  * Text that somebody else owns: a view, valid as long as the function that returned it states. It need not end in NUL.
  * Absent text has data NULL and length 0; empty text has a non-NULL data and length 0.

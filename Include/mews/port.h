@@ -82,6 +82,39 @@ MEWS_STATIC_ASSERT(sizeof(mews_packet) == 24 + sizeof(void *), "layout of mews_p
 MEWS_ANY_THREAD MEWS_MUST_CHECK mews_result mews_port_create(
     uint32_t concurrency, mews_port *MEWS_NULLABLE *MEWS_REQUIRED port);
 
+/* What more can be said of a port. Start from MEWS_PORT_OPTIONS_INIT; a 0 stands for the default. */
+typedef struct mews_port_options {
+    uint32_t struct_size;
+    uint32_t concurrency;        /* as for mews_port_create */
+    /*
+     * MEWS_IO_AUTO   sockets and pipes by epoll, driven by the threads that wait: no other thread is involved. Files
+     *                by one thread of the port with an io_uring where the machine has that, else by threads that
+     *                block. The environment variable MEWS_IO can ask for one of the others: "epoll" or "io_uring".
+     * MEWS_IO_EPOLL  sockets and pipes by epoll, files by threads that block.
+     * MEWS_IO_URING  all of it by one thread of the port with an io_uring; only timers are left to those that wait. It
+     *                goes on with operations that are in flight while all of them are busy.
+     */
+    mews_io_backend io_backend;
+    uint32_t reserved;
+} mews_port_options;
+
+MEWS_STATIC_ASSERT(sizeof(mews_port_options) == 16, "layout of mews_port_options");
+
+#define MEWS_PORT_OPTIONS_INIT {(uint32_t)sizeof(mews_port_options), 0, MEWS_IO_AUTO, 0}
+
+/*
+ * As mews_port_create, with options.
+ *
+ * options  may be NULL for the defaults. MEWS_COPIED.
+ * Returns what mews_port_create does, and MEWS_E_UNSUPPORTED when io_uring is asked for and the machine has none that
+ *         will do; `mews doctor` says why.
+ */
+MEWS_ANY_THREAD MEWS_MUST_CHECK mews_result mews_port_create_with(
+    const mews_port_options *MEWS_NULLABLE options, mews_port *MEWS_NULLABLE *MEWS_REQUIRED port);
+
+/* What moves the port's sockets and pipes: MEWS_IO_EPOLL or MEWS_IO_URING. MEWS_IO_AUTO for NULL. */
+MEWS_ANY_THREAD mews_io_backend mews_port_io_backend(mews_port *MEWS_REQUIRED port);
+
 /*
  * Waits for a packet. While it waits, the calling thread drives the port's input and output itself; when it leaves with
  * a packet, another waiting thread takes over. The thread is associated with the port from its first call until it
@@ -174,7 +207,7 @@ enum {
 
 /*
  * Associates a descriptor with a port: once and for its life. Sockets, pipes and the like become non-blocking; files
- * are served by threads of the port.
+ * are served by threads of the port, or by its ring.
  *
  * descriptor  MEWS_HANDED_OVER on success: close it with mews_handle_close. After an error it stays the caller's.
  * key         comes back in every packet of the handle.
@@ -191,7 +224,8 @@ MEWS_ANY_THREAD int32_t mews_handle_descriptor(mews_port *MEWS_REQUIRED port, me
 
 /*
  * Closes a handle: each of its operations in flight completes with one packet (MEWS_E_CANCELED, or what it came to),
- * then the descriptor is closed. A later descriptor of the same number has nothing to do with it.
+ * then the descriptor is closed: at once by epoll, behind the last of them by io_uring and for files. A later
+ * descriptor of the same number has nothing to do with it.
  * Returns MEWS_OK; MEWS_E_GONE.
  */
 MEWS_ANY_THREAD mews_result mews_handle_close(mews_port *MEWS_REQUIRED port, mews_handle handle);

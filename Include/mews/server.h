@@ -26,15 +26,6 @@ MEWS_BEGIN_DECLARATIONS
 
 typedef struct mews_server mews_server;
 
-/* Which kernel interface drives the I/O threads. */
-typedef uint32_t mews_io_backend;
-
-enum {
-    MEWS_IO_AUTO = 0,
-    MEWS_IO_EPOLL = 1,
-    MEWS_IO_URING = 2
-};
-
 /*
  * How many sockets listen on an address. One that all I/O threads share spreads connections evenly, but many threads
  * contend for the lock of its queue, and some wake in vain. With one for each I/O thread (SO_REUSEPORT) they do not,

@@ -12,10 +12,11 @@ BEGIN {
     allow("MewsKitEntry", "MewsKit CMews CMewsKit")
 
     # Inside MewsCore, which is one module: whose declarations the files of a folder may not mention.
-    forbid("Memory", "Pipelines Port HTTP")
-    forbid("Pipelines", "Port HTTP")
+    forbid("Memory", "Pipelines Ring Port HTTP")
+    forbid("Pipelines", "Ring Port HTTP")
+    forbid("Ring", "Pipelines Port HTTP")
     forbid("Port", "Pipelines HTTP")
-    forbid("HTTP", "Memory Pipelines Port")
+    forbid("HTTP", "Memory Pipelines Ring Port")
 
     # HTTP is bytes in, events out: no sockets, clocks, threads or files.
     system_calls = "(^|[^A-Za-z0-9_.])(socket|socketpair|accept4?|bind|listen|connect|recv|recvfrom|recvmsg|send|sendto" \
@@ -65,7 +66,7 @@ match(code, /^[ \t]*(@[A-Za-z_]+(\([A-Za-z_, ]*\))? +)*((public|package|internal
 
 # A file of MewsCore outside the folders with rules stands below all of them.
 target == "MewsCore" {
-    others = folder in forbidden ? forbidden[folder] : " Memory Pipelines Port HTTP "
+    others = folder in forbidden ? forbidden[folder] : " Memory Pipelines Ring Port HTTP "
     rest = code
     while (match(rest, /[A-Za-z_][A-Za-z0-9_]*/)) {
         name = substr(rest, RSTART, RLENGTH)

@@ -42,6 +42,8 @@ static int is_of_connection(int error) {
     }
 }
 
+bool shim_accept_failed_for_one(int32_t error) { return is_of_connection(error); }
+
 int32_t shim_accept(int32_t listener) {
     for (int left = SHIM_ACCEPT_ATTEMPTS;;) {
         int descriptor = accept4(listener, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);

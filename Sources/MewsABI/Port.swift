@@ -5,17 +5,33 @@ import MewsCore
 @c @implementation public func mews_port_create(
   _ concurrency: UInt32, _ port: UnsafeMutablePointer<OpaquePointer?>?
 ) -> mews_result {
+  var options = PortOptions.defaults
+  options.concurrency = concurrency
+  return mews_port_create_with(&options, port)
+}
+
+@c @implementation public func mews_port_create_with(
+  _ options: UnsafePointer<mews_port_options>?, _ port: UnsafeMutablePointer<OpaquePointer?>?
+) -> mews_result {
   guard let port else { return mews_result(MEWS_E_INVALID_ARGUMENT) }
   port.pointee = nil
-  guard concurrency <= 65_535 else { return mews_result(MEWS_E_INVALID_ARGUMENT) }
+  guard let options = PortOptions(options) else { return mews_result(MEWS_E_INVALID_ARGUMENT) }
   do throws(SystemError) {
-    port.pointee = OpaquePointer(try OperationPort.create(concurrency: Int(concurrency)).pointer)
+    let created = try OperationPort.create(
+      concurrency: options.concurrency, backend: options.backend, withoutFeatures: options.withoutFeatures)
+    port.pointee = OpaquePointer(created.pointer)
     return mews_result(MEWS_OK)
   } catch {
     if error.code == ENOMEM { return mews_result(MEWS_E_NO_MEMORY) }
+    if error.code == ENOSYS && options.backend == .ring { return mews_result(MEWS_E_UNSUPPORTED) }
     shim_set_errno(error.code)
     return mews_result(MEWS_E_SYSTEM)
   }
+}
+
+@c @implementation public func mews_port_io_backend(_ port: OpaquePointer?) -> mews_io_backend {
+  guard let port = operationPort(port) else { return mews_io_backend(MEWS_IO_AUTO) }
+  return mews_io_backend(port.backend == .ring ? MEWS_IO_URING : MEWS_IO_EPOLL)
 }
 
 @c @implementation public func mews_port_get(

@@ -13,8 +13,11 @@ import MewsServer
     options.workers_max <= 4096, let listenSockets = listenSocketPolicy(options.listen_sockets)
   else { return mews_result(MEWS_E_INVALID_ARGUMENT) }
   guard options.io_backend <= UInt32(MEWS_IO_URING) else { return mews_result(MEWS_E_INVALID_ARGUMENT) }
-  guard IOBackend(rawValue: options.io_backend)?.isAvailable == true else { return mews_result(MEWS_E_UNSUPPORTED) }
+  guard let backend = IOBackend(rawValue: options.io_backend), backend.isAvailable else {
+    return mews_result(MEWS_E_UNSUPPORTED)
+  }
   var hostOptions = HostOptions()
+  hostOptions.server.ringFeatures = backend.ringFeatures
   hostOptions.server.ioThreads = Int(options.io_threads)
   hostOptions.server.workers = Int(options.workers)
   hostOptions.server.workersMaximum = Int(options.workers_max)

@@ -30,12 +30,14 @@ def test_version():
 def test_help():
     """mews help names every command, mews help run every option"""
     options = (
-        "--listen", "--listen-sockets", "--io", "--io-threads", "--workers", "--workers-max", "--set", "--strict",
-        "--handler-timeout", "--no-supervisor",
+        "--listen", "--listen-sockets", "--io", "--io-without", "--io-threads", "--workers", "--workers-max", "--set",
+        "--strict", "--handler-timeout", "--no-supervisor",
     )
     for arguments, words in {
-        ("help",): ("run", "version", "help"),
-        ("--help",): ("run", "version", "help"),
+        ("help",): ("run", "doctor", "version", "help"),
+        ("--help",): ("run", "doctor", "version", "help"),
+        ("help", "doctor"): ("--json",),
+        ("doctor", "--help"): ("--json",),
         ("help", "run"): options,
         ("run", "--help"): options,
     }.items():

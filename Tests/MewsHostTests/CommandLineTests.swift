@@ -78,13 +78,16 @@ struct CommandLineTests {
     #expect(try MewsCommand(parsing: ["-h"]) == .help(.overview))
     #expect(try MewsCommand(parsing: ["help", "run"]) == .help(.run))
     #expect(try MewsCommand(parsing: ["run", "--help"]) == .help(.run))
+    #expect(try MewsCommand(parsing: ["doctor"]) == .doctor(isJSON: false))
+    #expect(try MewsCommand(parsing: ["doctor", "--json"]) == .doctor(isJSON: true))
+    #expect(try MewsCommand(parsing: ["doctor", "--json", "-h"]) == .help(.doctor))
     #expect(try MewsCommand(parsing: ["run", "-h", "plugins"]) == .help(.run))
   }
 
   @Test(
     "says in one line what was given and what was expected",
     arguments: [
-      ([], "expected a command: run, routes, version or help"),
+      ([], "expected a command: run, routes, doctor, version or help"),
       (["rnu"], "unknown command 'rnu'; did you mean 'run'?"),
       (["verson"], "unknown command 'verson'; did you mean 'version'?"),
       (["serve"], "unknown command 'serve'; see 'mews help'"),
@@ -92,6 +95,8 @@ struct CommandLineTests {
       (["--hepl"], "unknown option '--hepl'; did you mean '--help'?"),
       (["plugins/\n"], "unknown command 'plugins/\\x0A'; see 'mews help'"),
       (["version", "x"], "version: expected no arguments, got 'x'"),
+      (["doctor", "x"], "doctor: expected no arguments, got 'x'"),
+      (["doctor", "--jsno"], "unknown option '--jsno'; did you mean '--json'?"),
       (["help", "rum"], "unknown command 'rum'; did you mean 'run'?"),
       (["help", "worker"], "unknown command 'worker'; see 'mews help'"),
       (["help", "run", "x"], "help: expected one command, got also 'x'"),

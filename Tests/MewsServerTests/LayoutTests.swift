@@ -26,10 +26,22 @@ struct LayoutTests {
     #expect(MemoryLayout<SocketConnection>.offset(of: \.connection) == SocketConnection.Offset.connection)
   }
 
+  @Test("A connection over a ring starts with its operations, and its other parts follow in a row")
+  func ringConnection() {
+    #expect(MemoryLayout<RingConnection>.offset(of: \.input) == 0)
+    #expect(MemoryLayout<RingConnection>.offset(of: \.output) == RingConnection.Offset.output)
+    #expect(MemoryLayout<RingConnection>.offset(of: \.flushNode) == RingConnection.Offset.flushNode)
+    #expect(MemoryLayout<RingConnection>.offset(of: \.releaseNode) == RingConnection.Offset.releaseNode)
+    #expect(MemoryLayout<RingConnection>.offset(of: \.lingerTimer) == RingConnection.Offset.lingerTimer)
+    #expect(MemoryLayout<RingConnection>.offset(of: \.connection) == RingConnection.Offset.connection)
+  }
+
   @Test("A listener starts with its event source, then the node that goes on accepting")
   func listener() {
     #expect(MemoryLayout<Listener>.offset(of: \.source) == 0)
     #expect(MemoryLayout<Listener>.offset(of: \.acceptNode) == MemoryLayout<EventSource>.stride)
+    #expect(MemoryLayout<Listener>.offset(of: \.accepting) == Listener.acceptingOffset)
+    #expect(MemoryLayout<EventSource>.offset(of: \.poll) == 16)
   }
 
   @Test("The node that leads to a context's packets comes first in its struct")

@@ -330,11 +330,11 @@ struct AbandonedRequestTests {
       #expect(tokens[1].proceed { _ in isOK } == isGone)
       #expect(server.queuedHandlers == 0)
       #expect(Array(body) == pattern(1_000))
-      #expect(server.pool.statistics.rented > 0)
+      #expect(server.rentedBlocks > 0)
       #expect(tokens[2].release() == isOK)
       #expect(tokens[2].release() == isGone)
       server.runPasses()
-      #expect(server.pool.statistics.rented == 0)
+      #expect(server.rentedBlocks == 0)
       #expect(server.log == [])
     }
   }
@@ -386,7 +386,7 @@ struct AbandonedRequestTests {
         #expect(server.context.pointee.connectionCount == 0)
       }
       #expect(calls == 1)
-      #expect(server.pool.statistics.rented == 0)
+      #expect(server.rentedBlocks == 0)
     }
   }
 

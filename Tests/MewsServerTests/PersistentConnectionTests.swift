@@ -44,7 +44,7 @@ struct PersistentConnectionTests {
       let client = server.connect()
       client.send(get("/"))
       #expect(client.receive() == ok("hello"))
-      #expect(server.pool.statistics.rented == 0)
+      #expect(server.rentedBlocks == 0)
       #expect(server.context.pointee.exchangeCount == 0)
       #expect(client.connection.pointee.isIdle)
     }

@@ -31,11 +31,11 @@ struct SocketConnectionTests {
       server.handle("GET", "/") { isLent ? $0.respond(lending: lent) : $0.respond(copying: body) }
       let client = try LoopbackClient(to: server)
       #expect(client.send(get("/") + get("/")))
-      #expect(server.runPasses { client.socket.pointee.isWriteBlocked })
+      #expect(server.runPasses { client.isWriteBlocked })
       let response = ExpectedResponse(body).bytes
       var blockedCount = 0
       let isComplete = server.runPasses {
-        if client.socket.pointee.isWriteBlocked { blockedCount += 1 }
+        if client.isWriteBlocked { blockedCount += 1 }
         client.read(upTo: 50_000)
         return client.received.count >= 2 * response.count
       }
@@ -123,7 +123,7 @@ struct SocketConnectionTests {
       #expect(client.send(get("/")))
       #expect(server.runPasses { server.queuedHandlers == 1 })
       client.reset()
-      #expect(server.runPasses { client.socket.pointee.isClosed })
+      #expect(server.runPasses { client.isClosed })
       #expect(server.context.pointee.connectionCount == 1)
       server.runWorkers()
       #expect(lent.releaseCount == 1)
@@ -138,7 +138,7 @@ struct SocketConnectionTests {
       let client = try LoopbackClient(to: server)
       #expect(client.send(get("/")))
       client.finishSending()
-      #expect(server.runPasses { server.queuedHandlers == 1 && client.socket.pointee.connection.inputEnded })
+      #expect(server.runPasses { server.queuedHandlers == 1 && client.connection.pointee.inputEnded })
       server.runWorkers()
       #expect(client.receive(ok("hello").utf8.count) == Array(ok("hello").utf8))
       #expect(server.runPasses { server.context.pointee.connectionCount == 0 })
@@ -163,8 +163,8 @@ struct SocketConnectionTests {
         server.runPass()
       }
       #expect(sent < requests.count)
-      #expect(client.socket.pointee.isReadPaused)
-      #expect(client.socket.pointee.connection.input.count < limit + 2 * BlockPool.blockSize)
+      #expect(client.isReadPaused)
+      #expect(client.connection.pointee.input.count < limit + 2 * BlockPool.blockSize)
 
       let expected = String(repeating: ok("500"), count: count)
       let isComplete = server.runPasses {
@@ -206,11 +206,11 @@ struct SocketConnectionTests {
       var sent = 0
       let isPaused = server.runPasses {
         sent += client.send(requests[sent...])
-        return client.socket.pointee.isReadPaused
+        return client.isReadPaused
       }
       #expect(isPaused)
       client.reset()
-      #expect(server.runPasses { client.socket.pointee.isClosed })
+      #expect(server.runPasses { client.isClosed })
       server.runWorkers()
       #expect(server.context.pointee.connectionCount == 0)
     }

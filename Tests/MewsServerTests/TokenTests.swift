@@ -60,10 +60,10 @@ struct TokenTests {
         #expect(Array(note) == Array("a note in the arena".utf8))
         #expect(Array(body) == pattern(size))
         #expect(Array(field) == Array("value".utf8))
-        #expect(server.pool.statistics.rented > 0)
+        #expect(server.rentedBlocks > 0)
         #expect(taken?.release() == mews_result(MEWS_OK))
         server.runPasses()
-        #expect(server.pool.statistics.rented == 0)
+        #expect(server.rentedBlocks == 0)
       }
     }
   }
@@ -106,7 +106,7 @@ struct TokenTests {
       client.send(get("/"))
       server.runWorkers()
       #expect(client.receive() == ok("hello"))
-      #expect(server.pool.statistics.rented == 0)
+      #expect(server.rentedBlocks == 0)
     }
   }
 
@@ -128,11 +128,11 @@ struct TokenTests {
       client.send(get("/"))
       #expect(count == 65_535)
       let token = try #require(taken)
-      #expect(server.pool.statistics.rented > 0)
+      #expect(server.rentedBlocks > 0)
       for _ in 0..<65_535 { #expect(token.release() == mews_result(MEWS_OK)) }
       #expect(token.release() == Self.gone)
       server.runPasses()
-      #expect(server.pool.statistics.rented == 0)
+      #expect(server.rentedBlocks == 0)
     }
   }
 

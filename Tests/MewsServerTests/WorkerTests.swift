@@ -96,7 +96,7 @@ struct WorkerTests {
       #expect(client.receive() == "")
       #expect(server.context.pointee.connectionCount == 0)
       #expect(server.context.pointee.exchangeCount == 0)
-      #expect(server.pool.statistics.rented == 0)
+      #expect(server.rentedBlocks == 0)
     }
   }
 

@@ -7,6 +7,8 @@
 
 #include <stdint.h>
 
+#include "shims_ring.h"
+
 /* A completion packet: what a completion port or a mailbox queues. */
 struct shim_packet {
     struct shim_packet *_Nullable next;   /* the queue's, while the packet is queued */
@@ -32,7 +34,10 @@ struct shim_timer {
 /* Somebody who hears of a descriptor's readiness. */
 struct shim_event_source {
     int32_t descriptor;                   /* negative while nobody listens */
+    uint32_t interest;                    /* the events to hear of, as bits of epoll */
     void (*_Nullable onEvents)(struct shim_event_source *_Nonnull source, uint32_t events);
+    struct shim_ring_operation poll;      /* what tells of them, on an I/O thread with a ring */
+    void *_Nullable proactor;             /* which it is armed on */
 };
 
 /* Work that an I/O thread does at a set point of its pass. */

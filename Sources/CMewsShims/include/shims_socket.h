@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <sys/socket.h>
@@ -66,9 +67,23 @@ int32_t shim_listener_admit_no_more(int32_t listener);
 /*
  * Small responses must not wait for the acknowledgement of earlier ones. Unix sockets answer an error, which is fine.
  */
-static inline void shim_set_no_delay(int32_t descriptor) {
+static inline int32_t shim_set_no_delay(int32_t descriptor) {
     int one = 1;
-    (void)setsockopt(descriptor, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
+    return setsockopt(descriptor, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one) < 0 ? -errno : 0;
 }
+
+/* Whether something can be received now: 1, or 0, also for the end of the stream and for a failure. */
+static inline int32_t shim_socket_holds_bytes(int32_t descriptor) {
+    char byte;
+    return recv(descriptor, &byte, 1, MSG_PEEK | MSG_DONTWAIT) > 0;
+}
+
+/*
+ * Whether the result of an accept tells of the connection, and not of the listener: an errno. The next one may do.
+ */
+bool shim_accept_failed_for_one(int32_t error);
+
+/* Ends a connection in both directions, whoever has its socket open, too. Not a connection: nothing. */
+SHIM_NO_LOCKS static inline void shim_socket_shut_down(int32_t descriptor) { (void)shutdown(descriptor, SHUT_RDWR); }
 
 #endif

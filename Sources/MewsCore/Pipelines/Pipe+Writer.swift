@@ -48,6 +48,21 @@ extension Pipe {
     return .accepted
   }
 
+  /// Puts the bytes of a block into the pipe: copies them where there is room behind the last byte, and has the block
+  /// in the pipe otherwise. So bytes that come one by one do not hold a block each, and those that belong together
+  /// mostly lie together. The reference is taken over in any case.
+  @inlinable @inline(__always) @_noLocks
+  public mutating func append(merging block: BlockPointer, to cache: BlockCache) -> WriteResult {
+    guard let tail = segments.tail, tail.pointee.room >= block.pointee.unread, !writerDone, !readerDone else {
+      return append(block, to: cache)
+    }
+    SegmentChain.copy(block.pointee.bytes + Int(block.pointee.start), block.pointee.unread, to: tail)
+    segments.unreadCount &+= block.pointee.unread
+    segments.reservedCount = 0
+    cache.release(block)
+    return .accepted
+  }
+
   /// Moves all of a chain into the pipe, in constant time. It is emptied in any case: a chain that cannot be accepted
   /// is released to the cache.
   @inlinable @inline(__always) @_noLocks
@@ -66,6 +81,15 @@ extension Pipe {
     other.visibleCount = 0
     other.examinedCount = 0
     return append(contentsOf: &other.segments, to: cache)
+  }
+
+  /// Moves all that was written, flushed or not, to the end of a chain, in constant time. A reservation is over.
+  @_noLocks
+  public mutating func moveAll(to chain: inout SegmentChain) {
+    segments.reservedCount = 0
+    chain.append(contentsOf: &segments)
+    visibleCount = 0
+    examinedCount = 0
   }
 
   /// Drops everything and starts over, as a new pipe with the same thresholds.

@@ -13,6 +13,10 @@ public enum ReadyEvents {
   public static var hangup: UInt32 { @_noLocks get { SHIM_EPOLL_HANGUP } }
   /// The descriptor has failed.
   public static var error: UInt32 { @_noLocks get { SHIM_EPOLL_ERROR } }
+  /// What a source hears of.
+  static var all: UInt32 { @_noLocks get { SHIM_EPOLL_READABLE | SHIM_EPOLL_WRITABLE | SHIM_EPOLL_PEER_CLOSED } }
+  /// Of several who wait for a descriptor, one or a few hear of it.
+  static var exclusive: UInt32 { @_noLocks get { SHIM_EPOLL_EXCLUSIVE } }
   /// A TCP stream has an urgent mark, at which receiving stops short.
   static var urgent: UInt32 { @_noLocks get { SHIM_EPOLL_URGENT } }
 }

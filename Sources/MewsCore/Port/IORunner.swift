@@ -18,6 +18,8 @@ struct IORunner: ~Copyable {
   var seat = 0
   /// Guarded by the pool's lock: the stack of those that stand by.
   var next: IORunnerPointer?
+  /// The thread's own ring, where I/O threads work with rings.
+  var ring: Ring?
   /// For the watcher. In memory of its own, since that changes it whatever the thread does with its context.
   let sample: UnsafeMutablePointer<WorkerSample>
   var thread: pthread_t = 0
@@ -96,7 +98,8 @@ struct IORunner: ~Copyable {
     shim_thread_set_name(runner.pointee.name.prefix.utf8Start, runner.pointee.name.number)
     let sample = runner.pointee.sample
     sample.pointee = WorkerSample(keepsDescriptor: true)
-    let isReady = hooks.start?(hooks.context) ?? true
+    var isReady = hooks.start?(hooks.context) ?? true
+    isReady = openRing(runner) && isReady
     var hasOrder = runner.pointee.assignment != nil
     while hasOrder || (isReady && IORunnerPoolState.standBy(runner)) {
       hasOrder = false
@@ -105,12 +108,32 @@ struct IORunner: ~Copyable {
       runner.pointee.assignment = nil
       runner.pointee.seat = assignment.seat
       runner.pointee.word.store(standingBy, ordering: .relaxed)
-      if IOThreadState.serve(assignment, runner) { IORunnerPoolState.didEnd(assignment, pool) }
+      if IOThreadState.serve(assignment, runner) {
+        IORunnerPoolState.didEnd(assignment, pool)
+      } else if let ring = runner.pointee.ring {
+        // What was armed on it, another thread has armed on its own.
+        ring.awaitRelease()
+        ring.destroy()
+        isReady = openRing(runner) && isReady
+      }
       RunWatch.reset(runner.pointee.watch)
     }
+    runner.pointee.ring?.destroy()
     hooks.exit?(hooks.context)
     shim_set_thread_context(nil)
     return nil
+  }
+
+  /// Makes the thread's ring, where it is to have one. False: it could not be made.
+  private static func openRing(_ runner: IORunnerPointer) -> Bool {
+    guard let features = runner.pointee.pool.pointee.ringFeatures else { return true }
+    runner.pointee.ring = try? Ring.createFitting(features)
+    guard var ring = runner.pointee.ring else { return false }
+    let hooks = runner.pointee.pool.pointee.hooks
+    if hooks.ring?(hooks.context, &ring) ?? true { return true }
+    ring.destroy()
+    runner.pointee.ring = nil
+    return false
   }
 
   private static func awaitOrder(_ runner: IORunnerPointer) {

@@ -24,17 +24,20 @@ public struct IORunnerPool: @unchecked Sendable {
   ///   - firstStandbyIndex: the smallest `ThreadContext.index` of those.
   ///   - server: for the `ThreadContext.server` of each.
   ///   - hooks: called on each.
+  ///   - ringFeatures: what the threads' io_urings use; nil for epoll. An I/O thread whose first thread gets no ring
+  ///     has epoll, too: `IOThread.hasRing`.
   /// - Returns: the pool, to be released with `destroy()`; nil when memory is out.
   public static func create(
     ioThreads: [IOThread], standbys: Int, firstStandbyIndex: UInt32, server: UnsafeMutableRawPointer?,
-    hooks: IORunnerHooks
+    hooks: IORunnerHooks, ringFeatures: RingFeatures? = nil
   ) -> IORunnerPool? {
     guard let memory = malloc(MemoryLayout<IORunnerPoolState>.size) else { return nil }
     let state = memory.bindMemory(to: IORunnerPoolState.self, capacity: 1)
     let standbys = RunWatch.isSupported ? max(0, standbys) : 0
     state.initialize(
       to: IORunnerPoolState(
-        ioThreads: ioThreads, standbys: standbys, firstStandbyIndex: firstStandbyIndex, server: server, hooks: hooks))
+        ioThreads: ioThreads, standbys: standbys, firstStandbyIndex: firstStandbyIndex, server: server, hooks: hooks,
+        ringFeatures: ringFeatures))
     return IORunnerPool(state: state, watcher: TakeoverWatcher.create(pool: state))
   }
 

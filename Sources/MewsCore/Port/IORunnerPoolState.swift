@@ -29,6 +29,8 @@ struct IORunnerPoolState: ~Copyable {
   let firstStandbyIndex: UInt32
   let server: UnsafeMutableRawPointer?
   let hooks: IORunnerHooks
+  /// What the threads' rings use; nil where they have none.
+  let ringFeatures: RingFeatures?
   /// 0 while the watcher sleeps. Runners look at it whenever a handler begins.
   let isWatched: UnsafeMutablePointer<UInt32>
 
@@ -40,8 +42,9 @@ struct IORunnerPoolState: ~Copyable {
 
   init(
     ioThreads: [IOThread], standbys: Int, firstStandbyIndex: UInt32, server: UnsafeMutableRawPointer?,
-    hooks: IORunnerHooks
+    hooks: IORunnerHooks, ringFeatures: RingFeatures?
   ) {
+    self.ringFeatures = ringFeatures
     seatCount = ioThreads.count
     seats = .allocate(capacity: max(1, seatCount))
     for (index, thread) in ioThreads.enumerated() { (seats + index).initialize(to: Seat(work: thread.state)) }
@@ -144,7 +147,7 @@ struct IORunnerPoolState: ~Copyable {
     let pool = runner.pointee.pool
     let seat = runner.pointee.seat
     pool.pointee.lock.lock()
-    guard let standby = takeStandby(pool) else {
+    guard IOThreadState.mayBeAdopted(pool.pointee.seats[seat].work), let standby = takeStandby(pool) else {
       pool.pointee.figures.missed += 1
       pool.pointee.lock.unlock()
       RunWatch.resume(watch)
@@ -166,7 +169,7 @@ struct IORunnerPoolState: ~Copyable {
     guard let stuck = pool.pointee.seats[seat].runner, RunWatch.word(stuck.pointee.watch) == number else {
       return pool.pointee.lock.unlock()
     }
-    guard let standby = takeStandby(pool) else {
+    guard IOThreadState.mayBeAdopted(pool.pointee.seats[seat].work), let standby = takeStandby(pool) else {
       pool.pointee.figures.missed += 1
       return pool.pointee.lock.unlock()
     }

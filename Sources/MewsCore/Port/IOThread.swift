@@ -89,7 +89,9 @@ extension IOThread {
   /// - Returns: 0 or an errno.
   @_noLocks
   public func add(_ source: EventSourcePointer) -> Int32 {
-    state.pointee.poll.add(source.pointee.descriptor, data: UInt64(UInt(bitPattern: source)))
+    source.pointee.interest = ReadyEvents.all
+    if let proactor = state.pointee.proactor { return proactor.watch(source) }
+    return state.pointee.poll.add(source.pointee.descriptor, data: UInt64(UInt(bitPattern: source)))
   }
 
   /// Begins to tell the source of a listening socket that connections have come. Of several threads that watch the
@@ -98,7 +100,9 @@ extension IOThread {
   /// - Returns: 0 or an errno.
   @_noLocks
   public func addListener(_ source: EventSourcePointer) -> Int32 {
-    state.pointee.poll.addListener(source.pointee.descriptor, data: UInt64(UInt(bitPattern: source)))
+    source.pointee.interest = ReadyEvents.readable | ReadyEvents.exclusive
+    if let proactor = state.pointee.proactor { return proactor.watch(source) }
+    return state.pointee.poll.addListener(source.pointee.descriptor, data: UInt64(UInt(bitPattern: source)))
   }
 
   /// Tells the source nothing more, not even the events of this pass, and leaves its descriptor open. The source's
@@ -109,7 +113,12 @@ extension IOThread {
   public func remove(_ source: EventSourcePointer) -> Int32 {
     let descriptor = source.pointee.descriptor
     source.pointee.descriptor = -1
-    if descriptor >= 0 { state.pointee.poll.delete(descriptor) }
+    guard descriptor >= 0 else { return descriptor }
+    if let proactor = state.pointee.proactor {
+      proactor.unwatch(source)
+    } else {
+      state.pointee.poll.delete(descriptor)
+    }
     return descriptor
   }
 
@@ -117,7 +126,10 @@ extension IOThread {
   @_noLocks
   public func close(_ source: EventSourcePointer) {
     let descriptor = remove(source)
-    if descriptor >= 0 { _ = shim_descriptor_close(descriptor) }
+    guard descriptor >= 0 else { return }
+    // A ring has the socket open until it sees that it is not to be watched any more; the peer must not wait for that.
+    if case .some = state.pointee.proactor { shim_socket_shut_down(descriptor) }
+    _ = shim_descriptor_close(descriptor)
   }
 
   /// Starts a timer, or starts it anew, for a time on the clock of `now`. Its action runs in the first pass at or after

@@ -5,8 +5,12 @@ import Synchronization
 /// The memory behind an `IOThread`. What other threads change comes last, on cache lines of its own.
 struct IOThreadState: ~Copyable {
   var now: UInt64 = 0
+  /// What the thread waits for events with, unless it has a ring.
   let poll: EventPoll
+  /// What it waits with where its runners have rings: on the ring of the present one.
+  var proactor: Proactor?
   let wake: WakeDescriptor
+  var wakeSource: EventSource
   let wheel: TimerWheel
   var nextPass = PassList()
   var passEnd = PassList()
@@ -31,6 +35,7 @@ struct IOThreadState: ~Copyable {
   init(poll: EventPoll, wake: WakeDescriptor, wheel: TimerWheel, hooks: IOThreadHooks) {
     self.poll = poll
     self.wake = wake
+    wakeSource = EventSource(descriptor: wake.descriptor, onEvents: { _, _ in })
     self.wheel = wheel
     self.hooks = hooks
     alwaysWatched = .allocate(capacity: 1)
@@ -61,10 +66,12 @@ extension IOThreadState {
     state.pointee.now = monotonicMilliseconds()
     if var adoption = assignment.adoption {
       hooks.adopt?(hooks.context, &adoption)
+      if let ring = runner.pointee.ring { state.pointee.proactor?.adopt(ring) }
       // The pass that the thread before was in: its handlers' list has kept the rest.
       finishPass(state)
     } else {
       hooks.adopt?(hooks.context, nil)
+      if let ring = runner.pointee.ring { startProactor(state, ring) }
       hooks.start?(hooks.context)
     }
     while !state.pointee.isStopping.load(ordering: .acquiring) {
@@ -72,6 +79,7 @@ extension IOThreadState {
     }
     hooks.exit?(hooks.context)
     finish(state)
+    endProactor(state)
     return true
   }
 
@@ -125,13 +133,20 @@ extension IOThreadState {
       timeout = Int32(clamping: deadline &- min(deadline, state.pointee.now))
     }
     let parks = timeout != 0 && state.pointee.mailbox.prepareToPark()
-    let count = state.pointee.poll.wait(timeoutMilliseconds: parks ? timeout : 0)
+    let count: Int32
+    if let proactor = state.pointee.proactor {
+      proactor.wait(timeoutNanoseconds: !parks ? 0 : timeout < 0 ? -1 : Int64(timeout) &* 1_000_000)
+      count = 0
+    } else {
+      count = state.pointee.poll.wait(timeoutMilliseconds: parks ? timeout : 0)
+    }
     if parks { state.pointee.mailbox.unpark() }
     return Int(max(count, 0))
   }
 
   @_noLocks
   private static func tellSources(_ state: Pointer, _ count: Int) {
+    if let proactor = state.pointee.proactor { return _ = proactor.tellCompletions() }
     for index in 0..<count {
       let (data, ready) = state.pointee.poll.event(index)
       // A source that was removed earlier in this pass is still there, but no longer listens.

@@ -25,12 +25,14 @@ struct Mailbox: ~Copyable {
     var previous = latest.load(ordering: .relaxed)
     var isPushed = false
     repeat {
+      Interleaving.reach(Interleaving.store)
       packet.pointee.next = previous
       // Sequentially consistent, like the three operations in `prepareToPark` and below: either the receiver sees this
       // packet, or this thread sees the receiver parking.
       (isPushed, previous) = latest.weakCompareExchange(
         expected: previous, desired: packet, ordering: .sequentiallyConsistent)
     } while !isPushed
+    Interleaving.reach(Interleaving.load)
     guard previous == nil, receiver.load(ordering: .sequentiallyConsistent) == Receiver.parking else { return false }
     return receiver.compareExchange(
       expected: Receiver.parking, desired: Receiver.notified, ordering: .sequentiallyConsistent
@@ -56,7 +58,9 @@ struct Mailbox: ~Copyable {
   /// - Returns: false when packets have come meanwhile: then it must not sleep.
   @_noLocks
   func prepareToPark() -> Bool {
+    Interleaving.reach(Interleaving.store)
     receiver.store(Receiver.parking, ordering: .sequentiallyConsistent)
+    Interleaving.reach(Interleaving.load)
     if latest.load(ordering: .sequentiallyConsistent) == nil { return true }
     unpark()
     return false

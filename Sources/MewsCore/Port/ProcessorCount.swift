@@ -1,30 +1,19 @@
 import CMewsShims
-import Glibc
 
 /// How many CPUs this process may use.
 public enum ProcessorCount {
   /// The CPUs of the calling thread's affinity mask, or fewer if the CPU quota of a control group allows less time than
   /// they have; a fraction counts as one. At least 1. Reads files: not for the hot path.
   public static var available: Int {
-    let affinity = max(1, Int(shim_affinity_count()))
-    guard let quota = ControlGroupQuota.smallest(readingFile: readFile) else { return affinity }
+    guard let quota else { return affinity }
     return max(1, min(affinity, Int(quota.rounded(.up))))
   }
 
-  /// The text of a small file; nil when it cannot be read.
-  private static func readFile(_ path: String) -> String? {
-    let descriptor = open(path, O_RDONLY | O_CLOEXEC)
-    guard descriptor >= 0 else { return nil }
-    defer { close(descriptor) }
-    var text: [UInt8] = []
-    var buffer = [UInt8](repeating: 0, count: 4096)
-    while true {
-      let count = read(descriptor, &buffer, buffer.count)
-      if count > 0 { text += buffer[..<count] }
-      if count == 0 { return String(decoding: text, as: UTF8.self) }
-      if count < 0 && errno != EINTR { return nil }
-    }
-  }
+  /// The CPUs of the calling thread's affinity mask. At least 1.
+  public static var affinity: Int { max(1, Int(shim_affinity_count())) }
+
+  /// The CPU quota of this process's control groups, in CPUs; nil when there is none. Reads files.
+  public static var quota: Double? { ControlGroupQuota.smallest(readingFile: SmallFile.text) }
 }
 
 /// The CPU quota that control groups, of either version, put on this process.

@@ -61,17 +61,22 @@ public struct ThreadHooks {
 public struct IORunnerHooks {
   /// Called first thing on the thread. False: the thread cannot stand in for another.
   public var start: (@convention(c) (_ context: UnsafeMutableRawPointer?) -> Bool)?
+  /// Called after `start` with a new ring of the thread's, and again when the thread has lost that and has another one,
+  /// with a pointer to a `Ring` that is valid during the call. False: the thread cannot stand in for another.
+  public var ring: (@convention(c) (_ context: UnsafeMutableRawPointer?, _ ring: UnsafeRawPointer) -> Bool)?
   /// Called last thing on the thread.
   public var exit: (@convention(c) (_ context: UnsafeMutableRawPointer?) -> Void)?
-  /// Passed to both. The caller keeps it valid until the threads have been joined.
+  /// Passed to all. The caller keeps it valid until the threads have been joined.
   public var context: UnsafeMutableRawPointer?
 
   public init(
     start: (@convention(c) (_ context: UnsafeMutableRawPointer?) -> Bool)? = nil,
+    ring: (@convention(c) (_ context: UnsafeMutableRawPointer?, _ ring: UnsafeRawPointer) -> Bool)? = nil,
     exit: (@convention(c) (_ context: UnsafeMutableRawPointer?) -> Void)? = nil,
     context: UnsafeMutableRawPointer? = nil
   ) {
     self.start = start
+    self.ring = ring
     self.exit = exit
     self.context = context
   }

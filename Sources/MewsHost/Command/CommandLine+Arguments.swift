@@ -3,6 +3,7 @@ extension RunOptions {
   var arguments: [String] {
     var arguments = listen.map { "\(CommandOption.listen.rawValue)=\($0)" }
     arguments.append("\(CommandOption.io.rawValue)=\(ioBackend.rawValue)")
+    if !ioWithout.isEmpty { arguments.append("\(CommandOption.ioWithout.rawValue)=\(ioWithout.list)") }
     if let ioThreads { arguments.append("\(CommandOption.ioThreads.rawValue)=\(ioThreads)") }
     if let workers { arguments.append("\(CommandOption.workers.rawValue)=\(workers)") }
     if let workersMax { arguments.append("\(CommandOption.workersMax.rawValue)=\(workersMax)") }

@@ -1,3 +1,4 @@
+import MewsCore
 import MewsServer
 
 /// What a `mews` command line asks for.
@@ -8,13 +9,15 @@ public enum MewsCommand: Equatable, Sendable {
   case worker(RunOptions, WorkerOptions)
   /// Print what a running server knows of its routes.
   case routes(RoutesOptions)
+  /// Examine the machine, and print the findings for people or as JSON.
+  case doctor(isJSON: Bool)
   /// Print the version.
   case version
   /// Print help on the standard output.
   case help(HelpTopic)
 
   /// The commands that a user can give.
-  static let names = ["run", "routes", "version", "help"]
+  static let names = ["run", "routes", "doctor", "version", "help"]
 
   /// Reads the arguments behind the program's name.
   ///
@@ -22,11 +25,12 @@ public enum MewsCommand: Equatable, Sendable {
   /// them. `--listen` and `--set` add up; of another option given twice, the last counts.
   public init(parsing arguments: some Sequence<String>) throws(UsageError) {
     var parser = ArgumentParser(arguments)
-    guard let name = parser.next() else { throw UsageError("expected a command: run, routes, version or help") }
+    guard let name = parser.next() else { throw UsageError("expected a command: run, routes, doctor, version or help") }
     switch name {
     case "run": self = try parser.parseRun()
     case "worker": self = try parser.parseWorker()
     case "routes": self = try parser.parseRoutes()
+    case "doctor": self = try parser.parseDoctor()
     case "version", "--version": self = try parser.parseVersion(name)
     case "help", "--help", "-h": self = try parser.parseHelp()
     default:
@@ -41,6 +45,7 @@ public enum MewsCommand: Equatable, Sendable {
     case .run(let options): ["run"] + options.arguments
     case .worker(let options, let worker): ["worker"] + worker.arguments + options.arguments
     case .routes(let options): ["routes"] + options.arguments
+    case .doctor(let isJSON): isJSON ? ["doctor", "--json"] : ["doctor"]
     case .version: ["version"]
     case .help(let topic): topic == .overview ? ["help"] : ["help", topic.rawValue]
     }
@@ -90,6 +95,22 @@ private struct ArgumentParser {
       }
     }
     return .routes(options)
+  }
+
+  mutating func parseDoctor() throws(UsageError) -> MewsCommand {
+    var isJSON = false
+    while let argument = next() {
+      switch argument {
+      case "--json": isJSON = true
+      case "--help", "-h": wantsHelp = true
+      default:
+        guard argument.hasPrefix("-") else {
+          throw UsageError("doctor: expected no arguments, got '\(printable(argument))'")
+        }
+        throw .unknown("option", argument, among: ["--json", "--help"])
+      }
+    }
+    return wantsHelp ? .help(.doctor) : .doctor(isJSON: isJSON)
   }
 
   mutating func parseVersion(_ name: String) throws(UsageError) -> MewsCommand {
@@ -164,6 +185,7 @@ private struct ArgumentParser {
   private mutating func apply(_ option: CommandOption, value: String) throws(UsageError) -> Bool {
     switch option {
     case .io: return Self.assign(IOBackendChoice(rawValue: value), to: &options.ioBackend)
+    case .ioWithout: return Self.assign(try? RingFeatures(parsing: value), to: &options.ioWithout)
     case .listenSockets: return Self.assign(ListenSocketPolicy(rawValue: value), to: &options.listenSockets)
     case .execution: return Self.assign(ExecutionPolicy(rawValue: value), to: &options.execution)
     case .logLevel: return Self.assign(LogLevel.allCases.first { $0.name == value }, to: &options.logLevel)

@@ -16,6 +16,7 @@ public enum CommandMain {
       case .run(let options): return run(options)
       case .worker(let options, let worker): return WorkerMain(options: options, worker: worker).run()
       case .routes(let options): return routes(options)
+      case .doctor(let isJSON): return examine(isJSON: isJSON)
       case .version: return print("mews \(MEWS_VERSION_STRING)\n")
       case .help(let topic): return print(topic.text)
       }
@@ -28,14 +29,14 @@ public enum CommandMain {
   /// Binds the sockets, so that a port that is taken is told at once, and goes on as supervisor or alone.
   private static func run(_ options: RunOptions) -> Int32 {
     let log = StandardErrorLog.make(level: options.logLevel)
-    let backend = IOBackend(options.ioBackend)
+    let backend = IOBackend(options.ioBackend, without: options.ioWithout)
     guard backend.isAvailable else {
       log.write(Int(MEWS_LEVEL_ERROR), "--io \(backend.name): \(backend.reason)")
       return 1
     }
     var listeners: [ListeningSet] = []
     do throws(ListenError) {
-      let socketCount = options.serverOptions.listenSocketCount
+      let socketCount = options.serverOptions(backend).listenSocketCount
       for url in options.listen { listeners += try Endpoint.listen(url, socketCount: socketCount) }
     } catch {
       log.write(Int(MEWS_LEVEL_ERROR), error.description)
@@ -60,6 +61,13 @@ public enum CommandMain {
       _ = write(Array("mews: \(error)\n".utf8), to: STDERR_FILENO)
       return 1
     }
+  }
+
+  /// Prints what the machine is like. The status says whether Mews can run on it.
+  private static func examine(isJSON: Bool) -> Int32 {
+    let report = DoctorReport(findings: Examination(MachineFacts.gather()).findings)
+    let status = print(isJSON ? report.json : report.text)
+    return report.isHealthy ? status : 1
   }
 
   private static func print(_ text: String) -> Int32 { write(Array(text.utf8), to: STDOUT_FILENO) ? 0 : 1 }

@@ -1,9 +1,11 @@
+import MewsCore
 import MewsServer
 
 /// The options of `mews run` and `mews worker`, by their spelling.
 enum CommandOption: String, CaseIterable {
   case listen = "--listen"
   case io = "--io"
+  case ioWithout = "--io-without"
   case ioThreads = "--io-threads"
   case workers = "--workers"
   case workersMax = "--workers-max"
@@ -35,6 +37,7 @@ enum CommandOption: String, CaseIterable {
     case .strict, .noSupervisor, .help: nil
     case .listen: "http://HOST:PORT"
     case .io: Self.list(IOBackendChoice.allCases.map(\.rawValue))
+    case .ioWithout: "names out of " + RingFeatures.all.list + ", divided by commas"
     case .listenSockets: Self.list(ListenSocketPolicy.allCases.map(\.rawValue))
     case .execution: Self.list(ExecutionPolicy.allCases.map(\.rawValue))
     case .logLevel: Self.list(LogLevel.allCases.map(\.name))

@@ -3,6 +3,7 @@ public enum HelpTopic: String, CaseIterable, Sendable {
   case overview
   case run
   case routes
+  case doctor
   case version
   case help
 
@@ -12,6 +13,7 @@ public enum HelpTopic: String, CaseIterable, Sendable {
     case .overview: Self.overviewText
     case .run: Self.runText
     case .routes: Self.routesText
+    case .doctor: Self.doctorText
     case .version: Self.versionText
     case .help: Self.helpText
     }
@@ -26,6 +28,7 @@ public enum HelpTopic: String, CaseIterable, Sendable {
     Commands:
       run DIR         serve every plugin found in a directory
       routes [PID]    show how a running server runs its routes, and why
+      doctor          say what this machine lets mews do, and what to change
       version         print the version
       help [COMMAND]  explain a command
 
@@ -61,7 +64,9 @@ public enum HelpTopic: String, CaseIterable, Sendable {
                               of these threads, per-thread, one for each, or auto:
                               one for each from 8 threads on. Default: auto
       --io BACKEND            how they wait: auto, io_uring or epoll. Default: auto,
-                              which is epoll: this version has no io_uring yet
+                              which is what the variable MEWS_IO says, or epoll
+      --io-without NAMES      features of io_uring to do without, divided by commas;
+                              the log of the start says which are there
       --execution POLICY      where handlers run: auto, as each route says, or as
                               its runs turn out to be; declared, as each route
                               says, or on worker threads; worker, always on
@@ -103,6 +108,24 @@ public enum HelpTopic: String, CaseIterable, Sendable {
       -h, --help  print this text
 
     Exit status: 0, 1 when there is no answer, 2 for wrong arguments.
+
+    """
+
+  private static let doctorText = """
+    Usage: mews doctor [--json]
+
+    Looks at the machine: kernel, processors, limits, and what of the kernel's
+    interfaces can be used. Each line is one finding: ok, note (mews runs, with less
+    than there could be) or problem (mews cannot run), then what it means here and
+    what to do about it. Run it as the user, and in the container, that will serve.
+    The lines that begin with ring are the features of io_uring, each tried; their
+    names are those that the environment variable MEWS_IO_WITHOUT takes.
+
+    Options:
+      --json                  print one object of JSON
+      -h, --help              print this text
+
+    Exit status: 0 when mews can run, 1 when it cannot, 2 for wrong arguments.
 
     """
 

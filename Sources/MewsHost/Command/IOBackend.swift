@@ -1,13 +1,27 @@
 import CMews
+import Glibc
+import MewsCore
 
 /// Which kernel interface drives the I/O threads, and why.
+///
+/// `auto` can be decided from outside, for programs that cannot be told: the environment variable MEWS_IO holds
+/// `io_uring` or `epoll`. MEWS_IO_WITHOUT holds names of features to be left alone, as `--io-without` does.
 public struct IOBackend: Sendable {
   /// What it is called in options and in the log.
   public let name: String
   /// Why this one: a clause.
   public let reason: String
-  /// Whether this build and kernel have it.
+  /// Whether this kernel has it.
   public let isAvailable: Bool
+  /// What the rings of the I/O threads use; nil for epoll.
+  public let ringFeatures: RingFeatures?
+
+  private init(name: String, reason: String, isAvailable: Bool = true, ringFeatures: RingFeatures? = nil) {
+    self.name = name
+    self.reason = reason
+    self.isAvailable = isAvailable
+    self.ringFeatures = ringFeatures
+  }
 
   /// What `mews_io_backend` stands for; nil for a number that is none.
   public init?(rawValue: mews_io_backend) {
@@ -19,20 +33,57 @@ public struct IOBackend: Sendable {
     }
   }
 
-  init(_ choice: IOBackendChoice) {
+  /// Decides. Asks the kernel for nothing where that cannot change the answer: some sandboxes end who asks.
+  ///
+  /// - Parameters:
+  ///   - choice: what was asked for.
+  ///   - switchedOff: features that are treated as if the kernel lacked them.
+  init(_ choice: IOBackendChoice, without switchedOff: RingFeatures = []) {
+    let environment = Environment()
+    let switchedOff = switchedOff.union(environment.switchedOff)
+    let isFromEnvironment = choice == .automatic && environment.choice != nil
+    let choice = isFromEnvironment ? environment.choice ?? choice : choice
+    let asked = (isFromEnvironment ? "MEWS_IO asks for it" : "asked for") + environment.complaint
     switch choice {
-    case .automatic:
-      name = "epoll"
-      reason = "the one this version has"
-      isAvailable = true
-    case .epoll:
-      name = "epoll"
-      reason = "asked for"
-      isAvailable = true
+    case .epoll: self.init(name: "epoll", reason: asked)
+    case .automatic: self.init(name: "epoll", reason: "the default" + environment.complaint)
     case .ioUring:
-      name = "io_uring"
-      reason = "this version has no io_uring backend; use --io epoll or --io auto"
-      isAvailable = false
+      let probe = Self.probe(without: switchedOff)
+      let reason = asked + "; " + probe.reason
+      self.init(
+        name: "io_uring", reason: probe.isUsable ? reason : probe.reason, isAvailable: probe.isUsable,
+        ringFeatures: probe.isUsable ? probe.features : nil)
+    }
+  }
+
+  private static func probe(without switchedOff: RingFeatures) -> RingProbe {
+    let everything = RingProbe(assuming: .all)
+    guard everything.without(switchedOff).isUsable else { return everything.without(switchedOff) }
+    return RingProbe.ofThisProcess.without(switchedOff)
+  }
+
+  /// What the process's environment says of all this.
+  private struct Environment {
+    var choice: IOBackendChoice?
+    var switchedOff: RingFeatures = []
+    /// What is wrong with it: a clause to follow others, or nothing.
+    var complaint = ""
+
+    init() {
+      if let value = Self.value("MEWS_IO") {
+        choice = IOBackendChoice(rawValue: value)
+        if choice == nil { complaint += "; MEWS_IO is not understood" }
+      }
+      guard let list = Self.value("MEWS_IO_WITHOUT") else { return }
+      do throws(UnknownRingFeature) {
+        switchedOff = try RingFeatures(parsing: list)
+      } catch {
+        complaint += "; MEWS_IO_WITHOUT is not understood"
+      }
+    }
+
+    private static func value(_ name: String) -> String? {
+      getenv(name).map { String(cString: $0) }.flatMap { $0.isEmpty ? nil : $0 }
     }
   }
 }

@@ -1,3 +1,4 @@
+import MewsCore
 import MewsServer
 
 /// Which kernel interface drives the I/O threads.
@@ -65,6 +66,8 @@ public struct RunOptions: Equatable, Sendable {
   /// Where to listen, in the order asked for.
   public var listen: [ListenURL] = []
   public var ioBackend = IOBackendChoice.automatic
+  /// Features of io_uring that are treated as if the kernel lacked them.
+  public var ioWithout: RingFeatures = []
   /// 1 to 1024; nil lets the host decide.
   public var ioThreads: Int?
   /// How many handlers run at once on workers: 1 to 1024; nil lets the host decide.
@@ -89,8 +92,9 @@ public struct RunOptions: Equatable, Sendable {
 
 extension RunOptions {
   /// What of it is the server's concern.
-  var serverOptions: ServerOptions {
+  func serverOptions(_ backend: IOBackend) -> ServerOptions {
     var result = ServerOptions()
+    result.ringFeatures = backend.ringFeatures
     result.ioThreads = ioThreads ?? 0
     result.workers = workers ?? 0
     result.workersMaximum = workersMax ?? 0

@@ -10,6 +10,7 @@ struct WorkerMain {
   private let listeners: [ListeningSet]
   private let control: ControlChannel?
   private let processIndex: Int
+  private let backend: IOBackend
   private let log: ServerLog
 
   /// - Parameter listeners: what it listens on when it runs without a supervisor; else they are inherited.
@@ -20,6 +21,7 @@ struct WorkerMain {
     control = worker.controlDescriptor.map { ControlChannel(descriptor: $0) }
     processIndex = worker.processIndex
     log = StandardErrorLog.make(level: options.logLevel)
+    backend = IOBackend(options.ioBackend, without: options.ioWithout)
   }
 
   func run() -> Int32 {
@@ -57,7 +59,7 @@ struct WorkerMain {
 
   private var hostOptions: HostOptions {
     var result = HostOptions()
-    result.server = options.serverOptions
+    result.server = options.serverOptions(backend)
     result.server.isLastOnAddresses = control == nil
     result.settings = options.settings
     result.processIndex = UInt32(processIndex)
@@ -103,7 +105,6 @@ struct WorkerMain {
   }
 
   private func report(_ host: Host) {
-    let backend = IOBackend(options.ioBackend)
     let server = host.server.options
     log.write(
       Int(MEWS_LEVEL_INFO),

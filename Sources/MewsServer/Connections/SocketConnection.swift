@@ -53,7 +53,6 @@ typealias SocketConnectionPointer = UnsafeMutablePointer<SocketConnection>
 extension SocketConnection {
   /// Takes over a connected, non-blocking socket. Closes it when that cannot be.
   static func open(_ descriptor: Int32, _ context: IOContextPointer) {
-    shim_set_no_delay(descriptor)
     let socket = SocketConnectionPointer.allocate(capacity: 1)
     socket.initialize(to: SocketConnection(descriptor: descriptor, context: context))
     IOContext.add(connection(socket), to: context)

@@ -14,6 +14,14 @@ struct Listener {
   var acceptNode: PassNode
   /// Ends a pause after the process ran out of descriptors.
   var pauseTimer: Timer
+  /// Takes connections, where the thread has a ring that can.
+  var accepting: RingOperation
+  /// That operation only tells that there are connections.
+  var isWatching = false
+  /// How often that operation has failed since it took a connection.
+  var failures = 0
+  /// No more connections are to be taken.
+  var isStopping = false
   var context: IOContextPointer
   var isPaused = false
   /// When the log was last told of a pause, on the I/O thread's clock.
@@ -30,6 +38,9 @@ struct Listener {
     source = EventSource(descriptor: descriptor, onEvents: { source, _ in Listener.accept(Listener.whole(source)) })
     acceptNode = PassNode(action: { Listener.accept(Listener.whole($0, at: MemoryLayout<EventSource>.stride)) })
     pauseTimer = Timer(action: { timer in Listener.resume(timer) }, context: nil)
+    accepting = RingOperation(
+      prepare: { operation, entry in Listener.prepare(Listener.of(operation), entry) },
+      complete: { operation, completion in Listener.didComplete(Listener.of(operation), completion) })
     self.context = context
   }
 }
@@ -40,6 +51,7 @@ extension Listener {
   /// Begins to take connections. On the I/O thread.
   static func open(_ listener: ListenerPointer) {
     listener.pointee.pauseTimer.context = UnsafeMutableRawPointer(listener)
+    if startAccepting(listener) { return }
     let error = listener.pointee.context.pointee.thread.addListener(source(listener))
     guard error != 0 else { return }
     let failure = SystemError(call: "epoll_ctl", code: error)
@@ -55,19 +67,25 @@ extension Listener {
   static func close(_ listener: ListenerPointer) {
     let thread = listener.pointee.context.pointee.thread
     withUnsafeMutablePointer(to: &listener.pointee.pauseTimer) { _ = thread.cancel($0) }
-    while take(listener) == 0 {}
-    _ = thread.remove(source(listener))
+    if listener.pointee.accepting.isAttached {
+      stopAccepting(listener)
+      while take(listener) == 0 {}
+      listener.pointee.source.descriptor = -1
+    } else {
+      while take(listener) == 0 {}
+      _ = thread.remove(source(listener))
+    }
   }
 
   /// Takes a connection. Returns 0 or the errno.
   private static func take(_ listener: ListenerPointer) -> Int32 {
     let descriptor = shim_accept(listener.pointee.source.descriptor)
     guard descriptor >= 0 else { return -descriptor }
-    SocketConnection.open(descriptor, listener.pointee.context)
+    _ = IOContext.open(descriptor, listener.pointee.context)
     return 0
   }
 
-  private static func accept(_ listener: ListenerPointer) {
+  static func accept(_ listener: ListenerPointer) {
     let context = listener.pointee.context
     guard listener.pointee.source.descriptor >= 0, !listener.pointee.isPaused else { return }
     for _ in 0..<context.pointee.limits.acceptsPerPass {
@@ -82,9 +100,10 @@ extension Listener {
   }
 
   /// Descriptors or memory have run out. Connections wait in the kernel's queue until there are some again.
-  private static func pause(_ listener: ListenerPointer, _ error: Int32) {
+  static func pause(_ listener: ListenerPointer, _ error: Int32) {
     let thread = listener.pointee.context.pointee.thread
     listener.pointee.isPaused = true
+    listener.pointee.failures = 0
     withUnsafeMutablePointer(to: &listener.pointee.pauseTimer) { timer in
       thread.start(timer, deadline: thread.now + pauseMilliseconds)
     }
@@ -97,6 +116,7 @@ extension Listener {
     guard let listener = timer.pointee.context?.assumingMemoryBound(to: Listener.self) else { return }
     listener.pointee.isPaused = false
     accept(listener)
+    if !listener.pointee.isPaused { rearm(listener) }
   }
 
   private static func log(_ listener: ListenerPointer, _ level: Int, _ text: String) {

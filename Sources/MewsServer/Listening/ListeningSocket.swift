@@ -13,7 +13,7 @@ public struct ListeningSocket: Sendable {
   }
 
   /// The kernel's queue of connections that wait to be taken; the kernel cuts it to net.core.somaxconn.
-  static let backlog: Int32 = 4096
+  public static let backlog: Int32 = 4096
 
   /// Binds an address and listens on it.
   ///

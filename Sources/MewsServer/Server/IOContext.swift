@@ -1,4 +1,5 @@
 import CMewsShims
+import Glibc
 import MewsCore
 
 /// How the layer above answers "whose request is this?": it sets the exchange's route, or responds itself.
@@ -32,6 +33,10 @@ public struct IOContext {
   public var log: Unmanaged<ServerLog>
   /// Runs every route on workers, whatever it was declared.
   public var forcesWorkers: Bool
+  /// What the thread's ring uses, if it has one.
+  public var ringFeatures: RingFeatures?
+  /// Whether that is all that a `RingConnection` needs.
+  var hasRingConnections: Bool
   /// Whether the server stops. Atomic: workers read it.
   private let draining: UnsafeMutablePointer<UInt64>
 
@@ -79,6 +84,8 @@ public struct IOContext {
     self.limits = limits
     self.log = Unmanaged.passRetained(log)
     self.forcesWorkers = forcesWorkers
+    ringFeatures = nil
+    hasRingConnections = false
     draining = UnsafeMutablePointer<UInt64>.allocate(capacity: 1)
     draining.initialize(to: 0)
     connections = nil
@@ -227,6 +234,26 @@ extension IOContext {
 // MARK: Connections
 
 extension IOContext {
+  /// Says what the thread's ring uses, which has buffers to receive into if it uses any.
+  static func useRing(_ context: IOContextPointer, _ features: RingFeatures) {
+    context.pointee.ringFeatures = features
+    context.pointee.hasRingConnections = RingConnection.features.isSubset(of: features)
+  }
+
+  /// Takes over a connected, non-blocking socket.
+  ///
+  /// - Returns: 0, or `EBADF` when it is none.
+  static func open(_ descriptor: Int32, _ context: IOContextPointer) -> Int32 {
+    let result = shim_set_no_delay(descriptor)
+    guard result != -EBADF, result != -ENOTSOCK else { return EBADF }
+    if context.pointee.hasRingConnections, let proactor = context.pointee.thread.proactor {
+      RingConnection.open(descriptor, proactor, context)
+    } else {
+      SocketConnection.open(descriptor, context)
+    }
+    return 0
+  }
+
   static func add(_ connection: ConnectionPointer, to context: IOContextPointer) {
     connection.pointee.previous = nil
     connection.pointee.next = context.pointee.connections

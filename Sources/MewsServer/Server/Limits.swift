@@ -20,6 +20,14 @@ public struct ServerLimits: Sendable {
 
   public init() {}
 
+  /// How many blocks each io_uring has to receive into: a power of two. Enough for what comes in one pass, and a small
+  /// part of the memory for blocks.
+  public var receiveBuffers: Int {
+    var count = 256
+    while count > 8 && count * BlockPool.blockSize > poolBytes / 16 { count /= 2 }
+    return count
+  }
+
   /// Bytes of the largest head that is accepted: up to two empty lines before it, the request line with its end, and
   /// the header section.
   var largestHead: Int {

@@ -93,6 +93,12 @@ extension Server {
 
   static func ioThreadDidStart(_ argument: UnsafeMutableRawPointer?) {
     guard let context = argument?.assumingMemoryBound(to: IOContext.self) else { return }
+    if context.pointee.ringFeatures?.isEmpty == false && !context.pointee.thread.hasRing {
+      IOContext.useRing(context, [])
+      context.pointee.log._withUnsafeGuaranteedRef { log in
+        log.write(Int(MEWS_LEVEL_WARNING), "no io_uring for an I/O thread, for want of memory: it uses epoll")
+      }
+    }
     IOContext.listen(context)
   }
 

@@ -21,6 +21,8 @@ public struct ServerOptions: Sendable {
   public var learnsExecution = true
   /// How long handlers may take whose routes say nothing of it; 0 for as long as they like.
   public var handlerTimeoutMilliseconds: UInt32 = 0
+  /// What the io_urings of the I/O threads use; nil for epoll.
+  public var ringFeatures: RingFeatures?
   public var limits = ServerLimits()
 
   public init() {}
@@ -145,12 +147,13 @@ public final class Server: @unchecked Sendable {
 
   private func startIOThreads() throws(SystemError) {
     let hooks = IORunnerHooks(
-      start: { argument in Server.threadDidStart(argument) }, exit: { _ in Server.threadWillExit() },
-      context: Unmanaged.passUnretained(self).toOpaque())
+      start: { argument in Server.threadDidStart(argument) },
+      ring: { argument, ring in Server.threadDidOpenRing(argument, ring.load(as: Ring.self)) },
+      exit: { _ in Server.threadWillExit() }, context: Unmanaged.passUnretained(self).toOpaque())
     let pool = IORunnerPool.create(
       ioThreads: contexts.map(\.pointee.thread), standbys: options.effectiveStandbys,
       firstStandbyIndex: UInt32(options.effectiveIOThreads + options.effectiveWorkersMaximum),
-      server: Unmanaged.passUnretained(self).toOpaque(), hooks: hooks)
+      server: Unmanaged.passUnretained(self).toOpaque(), hooks: hooks, ringFeatures: options.ringFeatures)
     guard let pool else { throw SystemError(call: "malloc", code: ENOMEM) }
     runners = pool
     let error = pool.start()
@@ -166,6 +169,14 @@ public final class Server: @unchecked Sendable {
     guard let resources = ThreadResources.create(server.pool) else { return false }
     ThreadContext.current?.pointee.cache = UnsafeMutableRawPointer(resources)
     return true
+  }
+
+  /// Gives a thread's new ring memory to receive into. Returns whether there was some.
+  private static func threadDidOpenRing(_ argument: UnsafeMutableRawPointer?, _ ring: Ring) -> Bool {
+    guard let argument, let resources = ThreadResources.current else { return false }
+    guard RingConnection.features.isSubset(of: ring.features) else { return true }
+    let server = Unmanaged<Server>.fromOpaque(argument).takeUnretainedValue()
+    return ring.provideBuffers(server.options.limits.receiveBuffers, from: resources.pointee.cache) == 0
   }
 
   private static func threadWillExit() {
@@ -193,6 +204,7 @@ public final class Server: @unchecked Sendable {
       to: IOContext(
         resources: resources, thread: thread, port: port, application: application, limits: options.limits, log: log,
         forcesWorkers: options.forcesWorkers))
+    if let features = options.ringFeatures { IOContext.useRing(context, features) }
     context.pointee.life = life.state
     context.pointee.number = index
     context.pointee.isLastOnAddresses = options.isLastOnAddresses

@@ -33,8 +33,16 @@ final class InMemoryServer {
   private var stoppedClock: StoppedClock?
   /// How the threads are watched that have taken over the I/O thread's work.
   private var watches: [RunWatchPointer] = []
+  /// The thread's ring, if it has one. The test's thread has made it, and has to stay the same.
+  private let ring: Ring?
 
-  init(limits: ServerLimits = ServerLimits(), forcesWorkers: Bool = false, debug: BlockPoolDebug = .poison) throws {
+  /// Whether servers have a ring where a test does not say.
+  static let usesRing = getenv("MEWS_TEST_IO").map { String(cString: $0) } == "io_uring"
+
+  init(
+    limits: ServerLimits = ServerLimits(), forcesWorkers: Bool = false, debug: BlockPoolDebug = .poison,
+    usesRing: Bool = InMemoryServer.usesRing, without switchedOff: RingFeatures = []
+  ) throws {
     pool = try #require(BlockPool.create(limit: limits.poolBytes, debug: debug))
     port = try #require(CompletionPort.create(concurrency: 64))
     thread = try IOThread.create(hooks: IOThreadHooks())
@@ -60,6 +68,16 @@ final class InMemoryServer {
         resources: resources, thread: thread, port: port, application: routes.application, limits: limits, log: log,
         forcesWorkers: forcesWorkers))
     IOContext.prepare(context)
+    guard usesRing else {
+      ring = nil
+      return
+    }
+    let features = RingProbe.ofThisProcess.features.subtracting(switchedOff)
+    let ring = try Ring.createFitting(features)
+    self.ring = ring
+    try #require(ring.provideBuffers(limits.receiveBuffers, from: resources.pointee.cache) == 0)
+    IOThreadState.startProactor(thread.state, ring)
+    IOContext.useRing(context, features)
   }
 
   // MARK: What the server serves
@@ -85,6 +103,9 @@ final class InMemoryServer {
 
   /// How many requests of a path were answered with 504 because their time was over.
   func missedDeadlines(_ path: String) -> UInt64 { routes.missedCount(path) }
+
+  /// Blocks that are in use. Those that the ring has to receive into are not.
+  var rentedBlocks: Int { pool.statistics.rented - (ring?.providedBlocks ?? 0) }
 
   var log: [String] { logLines.lines }
 
@@ -257,6 +278,8 @@ final class InMemoryServer {
     routes.removeAll()
     #expect(context.pointee.connectionCount == 0, "connections are left", sourceLocation: sourceLocation)
     #expect(context.pointee.exchangeCount == 0, "exchanges are left", sourceLocation: sourceLocation)
+    IOThreadState.endProactor(thread.state)
+    ring?.destroy()
     let statistics = pool.statistics
     #expect(statistics.rented == 0, "blocks are rented", sourceLocation: sourceLocation)
     #expect(statistics.large == 0, "large blocks are held", sourceLocation: sourceLocation)
@@ -312,9 +335,11 @@ final class InMemoryServer {
 /// Runs a test with a server, and checks afterwards that it leaked nothing.
 func withServer(
   limits: ServerLimits = ServerLimits(), forcesWorkers: Bool = false, debug: BlockPoolDebug = .poison,
-  sourceLocation: SourceLocation = #_sourceLocation, _ body: (InMemoryServer) throws -> Void
+  without switchedOff: RingFeatures = [], sourceLocation: SourceLocation = #_sourceLocation,
+  _ body: (InMemoryServer) throws -> Void
 ) throws {
-  let server = try InMemoryServer(limits: limits, forcesWorkers: forcesWorkers, debug: debug)
+  let server = try InMemoryServer(
+    limits: limits, forcesWorkers: forcesWorkers, debug: debug, without: switchedOff)
   try body(server)
   server.finish(sourceLocation: sourceLocation)
 }

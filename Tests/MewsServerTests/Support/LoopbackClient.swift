@@ -10,8 +10,8 @@ import Testing
 final class LoopbackClient {
   private let server: InMemoryServer
   private var descriptor: Int32
-  /// The server's end; not after it was freed.
-  let socket: SocketConnectionPointer
+  /// The server's end; not after it was freed. Nil for a client of a server that takes connections by itself.
+  private let serversEnd: ConnectionPointer?
   private(set) var received: [UInt8] = []
   /// The server has sent its last byte.
   private(set) var isAtEnd = false
@@ -32,10 +32,42 @@ final class LoopbackClient {
     let accepted = shim_accept(listener.descriptor)
     try #require(accepted >= 0)
     Self.setBuffers(accepted, bufferSize)
-    server.onIOThread { SocketConnection.open(accepted, server.context) }
-    let connection = try #require(server.context.pointee.connections)
-    socket = (UnsafeMutableRawPointer(connection) - SocketConnection.Offset.connection)
+    #expect(server.onIOThread { IOContext.open(accepted, server.context) } == 0)
+    serversEnd = server.context.pointee.connections
+    try #require(serversEnd != nil)
+  }
+
+  /// A client of a server that listens.
+  init(to server: InMemoryServer, port: UInt16) throws {
+    self.server = server
+    descriptor = Glibc.socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
+    serversEnd = nil
+    let connected = descriptor
+    let address = SocketAddress.loopbackIPv4(port: port)
+    try #require(address.withSocketAddress { Glibc.connect(connected, $0, $1) } == 0)
+  }
+
+  var connection: ConnectionPointer { serversEnd! }
+
+  /// Whether the server's end waits for room to send; of an io_uring, whether a send is in flight.
+  var isWriteBlocked: Bool { onRing?.pointee.output.isArmed ?? onPoll.pointee.isWriteBlocked }
+
+  /// Whether the server's end is closed.
+  var isClosed: Bool { onRing?.pointee.isClosed ?? onPoll.pointee.isClosed }
+
+  /// Whether the server's end does not read, because its input pipe is full.
+  var isReadPaused: Bool { onRing?.pointee.isReadPaused ?? onPoll.pointee.isReadPaused }
+
+  private var onPoll: SocketConnectionPointer {
+    (UnsafeMutableRawPointer(connection) - SocketConnection.Offset.connection)
       .assumingMemoryBound(to: SocketConnection.self)
+  }
+
+  /// The server's end over an io_uring; nil where it has epoll.
+  var onRing: RingConnectionPointer? {
+    guard server.context.pointee.hasRingConnections else { return nil }
+    return (UnsafeMutableRawPointer(connection) - RingConnection.Offset.connection)
+      .assumingMemoryBound(to: RingConnection.self)
   }
 
   deinit { disconnect() }

@@ -1,7 +1,7 @@
 import CMewsShims
 
-/// Operations on files. Each is in one of its handle's lists, for cancellation, and with the file threads; several of
-/// one handle run side by side.
+/// Operations on files. Each is in one of its handle's lists, for cancellation, and in the ring or with the file
+/// threads; several of one handle run side by side.
 extension OperationPort {
   /// Reads from an offset into the buffer until it is full or the file ends. What the page cache has is read at once.
   public func read(
@@ -37,26 +37,47 @@ extension OperationPort {
       slot.pointee.lock.unlock()
       return refuse(operation, .unsupported)
     }
-    let files = state.pointee.parts.files
     var error = FileOperation.runCached(operation, slot.pointee.entry.descriptor)
+    let ring = error == EAGAIN ? ringForFile(slot) : nil
     // A first thread that cannot be created is the operation's error.
-    if error == EAGAIN {
-      let failure = files.prepare()
+    if error == EAGAIN && ring == nil {
+      let failure = state.pointee.parts.files.prepare()
       if failure != 0 { error = failure == EAGAIN ? ENOMEM : failure }
     }
     if error != EAGAIN { return finish(slot, operation, error) }
     Operation.setOwner(operation, UnsafeMutableRawPointer(slot))
-    operation.pointee.packet.key = UInt(bitPattern: state)
     if kind == OperationKind.read {
       slot.pointee.entry.reads.append(operation)
     } else {
       slot.pointee.entry.writes.append(operation)
     }
-    slot.pointee.entry.fileOperations += 1
-    files.expect()
-    slot.pointee.lock.unlock()
-    files.submit(operation)
+    slot.pointee.entry.heldOperations += 1
+    hand(operation, over: slot, to: ring)
     return .pending
+  }
+
+  /// Hands an operation to the ring, or to a file thread. The slot is locked, and is not any more afterwards.
+  private func hand(_ operation: OperationPointer, over slot: HandleSlotPointer, to ring: RingThread?) {
+    if let ring {
+      let isToSignal = ring.submitFile(operation)
+      slot.pointee.lock.unlock()
+      if isToSignal { ring.signal() }
+    } else {
+      let files = state.pointee.parts.files
+      operation.pointee.packet.key = UInt(bitPattern: state)
+      files.expect()
+      slot.pointee.lock.unlock()
+      files.submit(operation)
+    }
+  }
+
+  /// The ring, ready for operations on a file; nil when the port has none, or the machine. The slot is locked.
+  private func ringForFile(_ slot: HandleSlotPointer) -> RingThread? {
+    guard let ring = state.pointee.parts.ring else { return nil }
+    if !ring.isRunning {
+      do throws(SystemError) { try ring.start(state, for: .files) } catch { return nil }
+    }
+    return ring.doesFiles && ring.makeLanes(slot) ? ring : nil
   }
 }
 
@@ -92,13 +113,7 @@ enum FileOperation {
       isCanceled ? OperationStatus.canceled : error == 0 ? OperationStatus.done : OperationStatus.system
 
     slot.pointee.lock.lock()
-    if operation.pointee.kind == OperationKind.read {
-      slot.pointee.entry.reads.remove(operation)
-    } else {
-      slot.pointee.entry.writes.remove(operation)
-    }
-    slot.pointee.entry.fileOperations -= 1
-    Operation.setOwner(operation, nil)
+    remove(operation, slot)
     let packet = Operation.settle(operation, status: status, key: slot.pointee.entry.key)
     let isClosed = OperationPort.closeDescriptor(slot)
     slot.pointee.lock.unlock()
@@ -107,6 +122,18 @@ enum FileOperation {
     port.wake(port.complete(packet))
     // A shutdown waits for this, and may free the state behind it.
     state.pointee.parts.files.complete()
+  }
+
+  /// Takes an operation out of its handle's list. The slot is locked.
+  @_noLocks
+  static func remove(_ operation: OperationPointer, _ slot: HandleSlotPointer) {
+    if operation.pointee.kind == OperationKind.read {
+      slot.pointee.entry.reads.remove(operation)
+    } else {
+      slot.pointee.entry.writes.remove(operation)
+    }
+    slot.pointee.entry.heldOperations &-= 1
+    Operation.setOwner(operation, nil)
   }
 
   /// Does all of an operation.
@@ -129,10 +156,12 @@ enum FileOperation {
     return 0
   }
 
-  private static func advance(_ operation: OperationPointer, by count: Int) {
-    operation.pointee.transferred += UInt64(count)
-    operation.pointee.offset += UInt64(count)
+  /// Moves past bytes that were read or written.
+  @_noLocks
+  static func advance(_ operation: OperationPointer, by count: Int) {
+    operation.pointee.transferred &+= UInt64(truncatingIfNeeded: count)
+    operation.pointee.offset &+= UInt64(truncatingIfNeeded: count)
     operation.pointee.chunk.iov_base = operation.pointee.chunk.iov_base?.advanced(by: count)
-    operation.pointee.chunk.iov_len -= count
+    operation.pointee.chunk.iov_len &-= count
   }
 }

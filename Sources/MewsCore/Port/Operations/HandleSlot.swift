@@ -23,6 +23,9 @@ public struct Handle: Equatable, Sendable {
 struct HandleSlot: ~Copyable {
   var entry: HandleEntry
   let lock: FutexLock
+  /// What reads and what writes on the port's ring: two, made when they are first needed, and kept. Nil while there are
+  /// none. Guarded by the lock.
+  var lanes: RingLanePointer?
 
   init(index: Int, spins: Bool) {
     entry = HandleEntry(index: index)
@@ -53,11 +56,16 @@ struct HandleEntry {
   /// Receiving may stop short although there is more: the end, an error or an urgent mark.
   var readsStopShort = false
 
-  /// Operations in flight, in the order of their calls. Those on files are with the file threads as well.
+  /// Whether epoll watches the descriptor.
+  var isWatched = false
+  /// Whether the operations that wait are the ring's to do, and nobody tells of readiness.
+  var usesRing = false
+
+  /// Operations in flight, in the order of their calls. Those on files are with file threads, or in the ring, as well.
   var reads = OperationQueue()
   var writes = OperationQueue()
-  /// How many operations the file threads have of this handle. While there are any, the descriptor stays open.
-  var fileOperations = 0
+  /// How many operations of this handle file threads or the ring have. While there are any, the descriptor stays open.
+  var heldOperations = 0
 
   /// The next slot that is free.
   var nextFree: HandleSlotPointer?

@@ -39,7 +39,11 @@ struct HandleTable {
   }
 
   func destroy() {
-    for index in 0..<state.pointee.chunkCount { free(chunk(index)) }
+    for index in 0..<state.pointee.chunkCount {
+      guard let slots = chunk(index) else { continue }
+      for offset in 0..<Self.slotsPerChunk { free(slots[offset].lanes) }
+      free(slots)
+    }
     state.deinitialize(count: 1)
     free(state)
     free(chunks)

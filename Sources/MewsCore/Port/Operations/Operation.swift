@@ -60,8 +60,10 @@ enum OperationKind {
 enum OperationFlags {
   /// A connect that the kernel works on.
   static var isUnderWay: UInt8 { @_noLocks get { 1 } }
-  /// A file operation that is to end before it begins.
+  /// An operation that somebody else has, and that is to end.
   static var isCanceled: UInt8 { @_noLocks get { 2 } }
+  /// An operation that the ring has, or is about to.
+  static var isHeld: UInt8 { @_noLocks get { 4 } }
 }
 
 extension shim_operation {
@@ -99,6 +101,7 @@ extension shim_operation {
   }
 
   /// What holds the operation. May be asked of one that is in somebody else's hands.
+  @_noLocks
   static func owner(_ operation: OperationPointer) -> UnsafeMutableRawPointer? {
     UnsafeMutableRawPointer(bitPattern: UInt(shim_load_relaxed(&operation.pointee.owner)))
   }
@@ -127,6 +130,15 @@ extension shim_operation {
   static func packet(_ operation: OperationPointer) -> PacketPointer {
     // The packet is the first field.
     UnsafeMutableRawPointer(operation).assumingMemoryBound(to: Packet.self)
+  }
+
+  /// How many bytes a receive has room for.
+  @_noLocks @inline(__always)
+  static func room(_ operation: OperationPointer) -> Int {
+    let vectors = shim_operation_vectors(operation)
+    var room = 0
+    for index in 0..<Int(operation.pointee.vector_count) { room &+= Int(vectors[index].iov_len) }
+    return room
   }
 
   /// Moves past bytes that were transferred.
@@ -188,5 +200,14 @@ extension shim_packet_chain {
     if let last { last.pointee.next = packet } else { first = packet }
     last = packet
     count &+= 1
+  }
+
+  @_noLocks
+  mutating func removeFirst() -> PacketPointer? {
+    guard let packet = first else { return nil }
+    first = packet.pointee.next
+    if first == nil { last = nil }
+    count &-= 1
+    return packet
   }
 }

@@ -54,9 +54,7 @@ enum OperationAttempt {
     // A TCP stream that gives less than it is asked for is empty, unless it is at its end or at an urgent mark: the
     // next receive need not ask.
     if slot.pointee.entry.kind == SHIM_DESCRIPTOR_TCP && result > 0 && !slot.pointee.entry.readsStopShort {
-      var room = 0
-      for index in 0..<Int(count) { room &+= Int(vectors[index].iov_len) }
-      if result < room { slot.pointee.entry.mayRead = false }
+      if result < Operation.room(operation) { slot.pointee.entry.mayRead = false }
     }
     return read(operation, slot, result)
   }

@@ -58,15 +58,15 @@ extension OperationPortState {
   }
 
   /// Tells a handle that its descriptor is ready. An event that was under way when the handle closed finds another
-  /// generation.
+  /// generation; one that was when the handle was left to the ring is nobody's business.
   @_noLocks
-  private static func tell(
+  static func tell(
     _ state: UnsafeMutablePointer<OperationPortState>, _ handle: Handle, _ ready: UInt32,
     _ completed: inout shim_packet_chain
   ) {
     guard let slot = state.pointee.parts.table.slot(handle.index) else { return }
     slot.pointee.lock.lock()
-    if slot.pointee.entry.isOpen && slot.pointee.entry.generation == handle.generation {
+    if slot.pointee.entry.isWatched && slot.pointee.entry.isOpen && slot.pointee.entry.generation == handle.generation {
       slot.pointee.entry.note(ready)
       while slot.pointee.entry.mayRead, let operation = slot.pointee.entry.reads.first {
         guard let packet = OperationAttempt.complete(operation, slot) else { break }

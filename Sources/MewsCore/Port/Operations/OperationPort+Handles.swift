@@ -33,7 +33,7 @@ extension OperationPort {
     entry.mayRead = true
     entry.mayWrite = true
     let candidate = Handle(index: entry.index, generation: entry.generation)
-    result = watch(&entry, candidate)
+    result = watch(&entry, slot, candidate)
     if result == .done {
       handle = candidate
       entry.isOpen = true
@@ -69,23 +69,14 @@ extension OperationPort {
   public func cancel(_ handle: Handle, _ operation: OperationPointer?) -> OperationResult {
     guard !isInChild else { return .unsupported }
     guard let slot = lock(handle) else { return .gone }
-    var completed = shim_packet_chain()
-    var found = false
-    if let operation {
-      if slot.pointee.entry.reads.contains(operation) {
-        found = true
-        OperationPort.cancelRead(operation, slot, &completed)
-      } else if slot.pointee.entry.writes.contains(operation) {
-        found = true
-        OperationPort.cancelWrite(operation, slot, &completed)
-      }
-    } else {
-      found = OperationPort.cancelAll(slot, &completed)
-    }
-    let claimed = port.complete(completed)
+    var cancellation = Cancellation(slot)
+    if let operation { cancellation.cancel(operation) } else { cancellation.cancelAll() }
+    let claimed = port.complete(cancellation.completed)
+    let isToSignal = ask(slot, cancellation)
     slot.pointee.lock.unlock()
     port.wake(claimed)
-    return found ? .done : .notFound
+    if isToSignal { state.pointee.parts.ring?.signal() }
+    return cancellation.found ? .done : .notFound
   }
 
   /// Closes what is open at an index of the table.
@@ -99,7 +90,7 @@ extension OperationPort {
   ///
   /// - Returns: whether it did; the slot is then to be given back after unlocking.
   static func closeDescriptor(_ slot: HandleSlotPointer) -> Bool {
-    guard !slot.pointee.entry.isOpen, slot.pointee.entry.fileOperations == 0 else { return false }
+    guard !slot.pointee.entry.isOpen, slot.pointee.entry.heldOperations == 0 else { return false }
     let descriptor = slot.pointee.entry.descriptor
     slot.pointee.entry.descriptor = -1
     shim_descriptor_forget(descriptor)
@@ -111,74 +102,55 @@ extension OperationPort {
     slot.pointee.entry.isOpen = false
     // Handles and events of the old generation are nobody's from here on.
     slot.pointee.entry.generation &+= 1
-    if !slot.pointee.entry.isFile { state.pointee.poll.delete(slot.pointee.entry.descriptor) }
-    var completed = shim_packet_chain()
-    _ = OperationPort.cancelAll(slot, &completed)
-    let claimed = port.complete(completed)
+    if slot.pointee.entry.isWatched { state.pointee.poll.delete(slot.pointee.entry.descriptor) }
+    var cancellation = Cancellation(slot)
+    cancellation.cancelAll()
+    let claimed = port.complete(cancellation.completed)
+    let isToSignal = ask(slot, cancellation)
     let isClosed = OperationPort.closeDescriptor(slot)
     slot.pointee.lock.unlock()
     if isClosed { state.pointee.parts.table.giveBack(slot) }
     port.wake(claimed)
+    if isToSignal { state.pointee.parts.ring?.signal() }
   }
 
-  /// Puts a descriptor under the eyes of epoll. What epoll does not take is a file.
-  private func watch(_ entry: inout HandleEntry, _ handle: Handle) -> OperationResult {
+  /// Has the ring look at the lanes in which it has something to cancel. The slot is locked.
+  ///
+  /// - Returns: whether the caller has to signal the ring, when it has unlocked the slot.
+  private func ask(_ slot: HandleSlotPointer, _ cancellation: Cancellation) -> Bool {
+    guard let ring = state.pointee.parts.ring, let lanes = slot.pointee.lanes else { return false }
+    let isReadToSignal = cancellation.asksToRead && ring.request(lanes)
+    let isWriteToSignal = cancellation.asksToWrite && ring.request(lanes + 1)
+    return isReadToSignal || isWriteToSignal
+  }
+
+  /// Puts a descriptor under the eyes of epoll, or leaves it to the ring. What epoll does not take is a file.
+  private func watch(_ entry: inout HandleEntry, _ slot: HandleSlotPointer, _ handle: Handle) -> OperationResult {
     // Under the slot's lock: a shutdown that came before is seen here, one that comes later finds the handle.
     guard !state.pointee.parts.table.isShut else { return .gone }
     guard !entry.isFile else { return .done }
-    let error = state.pointee.poll.add(entry.descriptor, data: handle.rawValue, extra: ReadyEvents.urgent)
-    if error == EPERM && !entry.isSocket {
-      entry.kind = SHIM_DESCRIPTOR_FILE
-      return .done
+    let isForRing = state.pointee.backend == .ring
+    if !(isForRing && entry.isSocket) {
+      let error = state.pointee.poll.add(entry.descriptor, data: handle.rawValue, extra: ReadyEvents.urgent)
+      if error == EPERM && !entry.isSocket {
+        entry.kind = SHIM_DESCRIPTOR_FILE
+        return .done
+      }
+      guard error == 0 else {
+        shim_set_errno(error)
+        return error == EEXIST ? .conflict : error == ENOMEM ? .noMemory : .system
+      }
+      // For the ring, epoll was only asked whether it takes the descriptor. The leader may have heard of it already.
+      if isForRing { state.pointee.poll.delete(entry.descriptor) } else { entry.isWatched = true }
     }
-    guard error == 0 else {
-      shim_set_errno(error)
-      return error == EEXIST ? .conflict : error == ENOMEM ? .noMemory : .system
+    if isForRing {
+      guard let ring = state.pointee.parts.ring, ring.makeLanes(slot) else { return .noMemory }
+      entry.usesRing = true
     }
     let failure = shim_descriptor_set_nonblocking(entry.descriptor)
     guard failure < 0 else { return .done }
-    state.pointee.poll.delete(entry.descriptor)
+    if entry.isWatched { state.pointee.poll.delete(entry.descriptor) }
     shim_set_errno(0 &- failure)
     return .system
-  }
-
-  private static func cancelAll(_ slot: HandleSlotPointer, _ completed: inout shim_packet_chain) -> Bool {
-    var found = false
-    var operation = slot.pointee.entry.reads.first
-    while let current = operation {
-      operation = current.pointee.next
-      found = true
-      cancelRead(current, slot, &completed)
-    }
-    operation = slot.pointee.entry.writes.first
-    while let current = operation {
-      operation = current.pointee.next
-      found = true
-      cancelWrite(current, slot, &completed)
-    }
-    return found
-  }
-
-  private static func cancelRead(
-    _ operation: OperationPointer, _ slot: HandleSlotPointer, _ completed: inout shim_packet_chain
-  ) {
-    guard !slot.pointee.entry.isFile else { return cancelFileOperation(operation) }
-    slot.pointee.entry.reads.remove(operation)
-    completed.append(Operation.settle(operation, status: OperationStatus.canceled, key: slot.pointee.entry.key))
-  }
-
-  private static func cancelWrite(
-    _ operation: OperationPointer, _ slot: HandleSlotPointer, _ completed: inout shim_packet_chain
-  ) {
-    guard !slot.pointee.entry.isFile else { return cancelFileOperation(operation) }
-    slot.pointee.entry.writes.remove(operation)
-    completed.append(Operation.settle(operation, status: OperationStatus.canceled, key: slot.pointee.entry.key))
-  }
-
-  /// Has a file thread that takes the operation end it at once; one that is at work on it goes on.
-  private static func cancelFileOperation(_ operation: OperationPointer) {
-    // Written as an assignment: the thread sanitizer takes a change in place for one at the address of the operation,
-    // where the packet is, which is on its way to the file threads.
-    operation.pointee.flags = operation.pointee.flags | OperationFlags.isCanceled
   }
 }

@@ -140,6 +140,7 @@ extension OperationPort {
     let error = isTurn ? OperationAttempt.run(operation, slot) : EAGAIN
     if error != EAGAIN { return finish(slot, operation, error) }
     slot.pointee.entry.reads.append(operation)
+    if slot.pointee.entry.usesRing { return handToRing(slot, slot.pointee.lanes, operation) }
     slot.pointee.lock.unlock()
     return .pending
   }
@@ -155,7 +156,29 @@ extension OperationPort {
     let error = isTurn ? OperationAttempt.run(operation, slot) : EAGAIN
     if error != EAGAIN { return finish(slot, operation, error) }
     slot.pointee.entry.writes.append(operation)
+    if slot.pointee.entry.usesRing { return handToRing(slot, slot.pointee.lanes.map { $0 + 1 }, operation) }
     slot.pointee.lock.unlock()
+    return .pending
+  }
+
+  /// Has the ring go on with an operation that is in its handle's list. The slot is locked, and is not any more
+  /// afterwards.
+  @_noLocks
+  private func handToRing(
+    _ slot: HandleSlotPointer, _ lane: RingLanePointer?, _ operation: OperationPointer
+  ) -> OperationResult {
+    // Nobody tells when there is something again: the next start asks for itself.
+    slot.pointee.entry.mayRead = true
+    slot.pointee.entry.mayWrite = true
+    // Behind others, it has its turn when they are over.
+    let isFirst = operation.pointee.previous == nil
+    guard isFirst, let lane, let ring = state.pointee.parts.ring else {
+      slot.pointee.lock.unlock()
+      return .pending
+    }
+    let isToSignal = ring.request(lane)
+    slot.pointee.lock.unlock()
+    if isToSignal { ring.signal() }
     return .pending
   }
 

@@ -7,7 +7,11 @@ import Synchronization
 ///
 /// Sockets, pipes and the like are watched by epoll, edge-triggered, from association to close. An operation tries its
 /// system call at once, unless the kernel has said already that there is nothing to do; what cannot be done yet waits
-/// in its handle's queue, reads and writes apart, until the leader hears that it can. Files have threads of their own.
+/// in its handle's queue, reads and writes apart, until the leader hears that it can. Files have threads of their own:
+/// one with a ring (`RingThread`), or where the machine has no ring, several that block (`FileThreads`).
+///
+/// On a port that is to use the ring for everything, what cannot be done at once is in its handle's queue as well, and
+/// the first of each queue in the ring. The leader then only turns the timers.
 ///
 /// Locks are taken in this order: a handle's slot or the timers, then the port's queue. Every function may be called
 /// from any thread.
@@ -16,10 +20,23 @@ public struct OperationPort: @unchecked Sendable {
 
   /// Creates a port.
   ///
-  /// - Parameter concurrency: how many threads may be busy with packets at once; 0 for one a CPU that this process may
-  ///   use.
+  /// - Parameters:
+  ///   - concurrency: how many threads may be busy with packets at once; 0 for one a CPU that this process may use.
+  ///   - backend: what moves input and output.
+  ///   - withoutFeatures: features of io_uring that are treated as if the machine lacked them.
   /// - Returns: the port, to be released with `close()`.
-  public static func create(concurrency: Int) throws(SystemError) -> OperationPort {
+  /// - Throws: `ENOSYS` when the ring is asked for and the machine has none; others, when it is short of something.
+  public static func create(
+    concurrency: Int, backend: PortBackend = .automatic, withoutFeatures: RingFeatures = []
+  ) throws(SystemError) -> OperationPort {
+    var options = RingThread.Options()
+    options.without = withoutFeatures
+    return try create(concurrency: concurrency, backend: backend, ring: options)
+  }
+
+  static func create(
+    concurrency: Int, backend: PortBackend, ring ringOptions: RingThread.Options
+  ) throws(SystemError) -> OperationPort {
     var isComplete = false
     let poll = try EventPoll.create()
     defer { if !isComplete { poll.destroy() } }
@@ -28,7 +45,10 @@ public struct OperationPort: @unchecked Sendable {
     let error = poll.add(interruption.descriptor, data: OperationPortState.interruptionData)
     guard error == 0 else { throw SystemError(call: "epoll_ctl", code: error) }
     let processors = ProcessorCount.available
-    guard let parts = OperationPortState.Parts.create(processors: processors) else {
+    guard
+      let parts = OperationPortState.Parts.create(
+        processors: processors, ring: backend == .epoll ? nil : ringOptions)
+    else {
       throw SystemError(call: "malloc", code: ENOMEM)
     }
     defer { if !isComplete { parts.destroy() } }
@@ -46,9 +66,18 @@ public struct OperationPort: @unchecked Sendable {
       throw SystemError(call: "malloc", code: ENOMEM)
     }
     state.initialize(
-      to: OperationPortState(port: port, driver: driver, poll: poll, interruption: interruption, parts: parts))
+      to: OperationPortState(
+        port: port, driver: driver, poll: poll, interruption: interruption, parts: parts, backend: backend))
     isComplete = true
-    return OperationPort(state: state)
+    let created = OperationPort(state: state)
+    guard backend == .ring, let ring = parts.ring else { return created }
+    do throws(SystemError) {
+      try ring.start(state)
+      return created
+    } catch {
+      created.close()
+      throw error
+    }
   }
 
   /// The port behind a pointer that `pointer` gave.
@@ -65,6 +94,9 @@ public struct OperationPort: @unchecked Sendable {
   /// The queue of packets and the threads that wait.
   public var port: CompletionPort { @_noLocks @inline(__always) get { state.pointee.port } }
 
+  /// What moves the input and output of sockets and pipes: `epoll` or `ring`.
+  public var backend: PortBackend { state.pointee.backend == .ring ? .ring : .epoll }
+
   /// Whether this is a child process: nothing of the port works there.
   public var isInChild: Bool { @_noLocks @inline(__always) get { state.pointee.driver.isInChild } }
 
@@ -77,6 +109,7 @@ public struct OperationPort: @unchecked Sendable {
     guard !isInChild, let slots = state.pointee.parts.table.shut() else { return }
     port.abandon()
     for index in 0..<slots { closeSlot(index) }
+    state.pointee.parts.ring?.finish()
     state.pointee.parts.timers.shut(port: port)
     state.pointee.parts.files.finish()
     port.waitForLeader()
@@ -109,16 +142,20 @@ struct OperationPortState: ~Copyable {
     let table: HandleTable
     let timers: OperationTimers
     let files: FileThreads
+    /// Nil for a port that is to have none. It may not run, and may not be to be had.
+    let ring: RingThread?
 
-    static func create(processors: Int) -> Parts? {
+    static func create(processors: Int, ring ringOptions: RingThread.Options?) -> Parts? {
       let spins = processors > 1
       guard let forkMark = shim_fork_mark_create() else { return nil }
       let table = HandleTable.create(spins: spins)
       let timers = OperationTimers.create(spins: spins)
       let files = FileThreads.create(processors: processors)
-      if let table, let timers, let files {
-        return Parts(forkMark: forkMark, table: table, timers: timers, files: files)
+      let ring = ringOptions.flatMap { RingThread.create($0) }
+      if let table, let timers, let files, ringOptions == nil || ring != nil {
+        return Parts(forkMark: forkMark, table: table, timers: timers, files: files, ring: ring)
       }
+      ring?.destroy()
       files?.destroy()
       timers?.destroy()
       table?.destroy()
@@ -127,6 +164,7 @@ struct OperationPortState: ~Copyable {
     }
 
     func destroy() {
+      ring?.destroy()
       files.destroy()
       timers.destroy()
       table.destroy()
@@ -150,6 +188,7 @@ struct OperationPortState: ~Copyable {
   let poll: EventPoll
   let interruption: WakeDescriptor
   let parts: Parts
+  let backend: PortBackend
   /// Whether a thread waits in the driver, or is about to, with a timeout that a new timer may have to cut short.
   let isWaiting = Atomic<Bool>(false)
   /// Of the thread that shuts the port down: others may not call any more.
@@ -159,13 +198,15 @@ struct OperationPortState: ~Copyable {
   static var interruptionData: UInt64 { @_noLocks get { 0 } }
 
   init(
-    port: CompletionPort, driver: PortDriver, poll: EventPoll, interruption: WakeDescriptor, parts: Parts
+    port: CompletionPort, driver: PortDriver, poll: EventPoll, interruption: WakeDescriptor, parts: Parts,
+    backend: PortBackend
   ) {
     self.port = port
     self.driver = driver
     self.poll = poll
     self.interruption = interruption
     self.parts = parts
+    self.backend = backend
   }
 
   mutating func closeDescriptors() {

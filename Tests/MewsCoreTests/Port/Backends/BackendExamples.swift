@@ -60,7 +60,7 @@ final class ShutdownExample<Backend: ScheduledBackend>: ScheduledScenario {
         while let packet = backend.next(timeoutNanoseconds: -1) { _ = ledger.receive(packet) }
         backend.port.leave()
       },
-    ]
+    ] + backend.helpers
   }
 
   func finish() -> String? {

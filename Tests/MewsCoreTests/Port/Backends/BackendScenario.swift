@@ -6,6 +6,12 @@ import Glibc
 /// A backend for schedules.
 protocol ScheduledBackend: OperationBackend {
   static func create(_ random: inout RandomSource) -> Self
+  /// What threads of the backend's own do, until it is shut down.
+  var helpers: [() -> Void] { get }
+}
+
+extension ScheduledBackend {
+  var helpers: [() -> Void] { [] }
 }
 
 extension MemoryBackend: ScheduledBackend {
@@ -19,6 +25,25 @@ extension EpollBackend: ScheduledBackend {
     guard let backend = try? create(concurrency: 1 + random.below(3)) else { preconditionFailure("no port") }
     return backend
   }
+}
+
+/// The port over io_uring, whose thread is one of the schedule's.
+struct ScheduledRingBackend: SocketBackend, ScheduledBackend {
+  let operations: OperationPort
+
+  static func create(concurrency: Int) throws -> ScheduledRingBackend {
+    var options = RingThread.Options.tiny
+    options.startsThread = false
+    return ScheduledRingBackend(
+      operations: try OperationPort.create(concurrency: concurrency, backend: .ring, ring: options))
+  }
+
+  static func create(_ random: inout RandomSource) -> ScheduledRingBackend {
+    guard let backend = try? create(concurrency: 1 + random.below(3)) else { preconditionFailure("no port") }
+    return backend
+  }
+
+  var helpers: [() -> Void] { [{ operations.state.pointee.parts.ring?.work() }] }
 }
 
 /// Threads that start, cancel, close and wait at random, on handles that they share, until one shuts the port down.
@@ -44,7 +69,7 @@ final class BackendScenario<Backend: ScheduledBackend>: ScheduledScenario {
     self.scheduler = scheduler
     backend = Backend.create(&random)
     endsAtRest = random.isOne(in: 2)
-    let threads = 2 + random.below(scheduler.threadCount - 1)
+    let threads = 2 + random.below(scheduler.threadCount - 1 - backend.helpers.count)
     programs = (0..<threads).map { _ in
       (0..<3 + random.below(6)).map { _ in Action.allCases[random.below(Action.allCases.count)] }
     }
@@ -66,7 +91,7 @@ final class BackendScenario<Backend: ScheduledBackend>: ScheduledScenario {
         }
         backend.port.leave()
       }
-    }
+    } + backend.helpers
   }
 
   func inspect() -> String? { backend.port.inspect(participants, hasDriver: true) }

@@ -14,6 +14,11 @@ struct BackendScheduleTests {
     ScheduleExploration.expectNoFailure(BackendScenario<EpollBackend>.self, threads: 4, schedules: 1_500)
   }
 
+  @Test("Over io_uring, whatever threads do in whatever order: each operation completes once", .ring)
+  func ring() {
+    ScheduleExploration.expectNoFailure(BackendScenario<ScheduledRingBackend>.self, threads: 5, schedules: 1_500)
+  }
+
   @Test("Under any schedule, a timer that is started beside the leader's wait ends it in time")
   func timers() {
     ScheduleExploration.expectNoFailure(TimerExample<MemoryBackend>.self, threads: 3, schedules: 500)
@@ -24,5 +29,10 @@ struct BackendScheduleTests {
   func shutdown() {
     ScheduleExploration.expectNoFailure(ShutdownExample<MemoryBackend>.self, threads: 4, schedules: 500)
     ScheduleExploration.expectNoFailure(ShutdownExample<EpollBackend>.self, threads: 4, schedules: 500)
+  }
+
+  @Test("Under any schedule, the shutdown of a port with a ring waits for what the ring has", .ring)
+  func ringShutdown() {
+    ScheduleExploration.expectNoFailure(ShutdownExample<ScheduledRingBackend>.self, threads: 5, schedules: 500)
   }
 }

@@ -1,19 +1,61 @@
 import CMewsShims
 import Foundation
-import MewsCore
+
+@testable import MewsCore
 
 /// A backend over sockets of the system. Local ones: what one end does, the other knows when the call returns.
 protocol SocketBackend: OperationBackend {
   var operations: OperationPort { get }
 }
 
-/// The port as it is, over epoll.
+/// The port over epoll.
 struct EpollBackend: SocketBackend {
   let operations: OperationPort
 
   static func create(concurrency: Int) throws -> EpollBackend {
-    EpollBackend(operations: try OperationPort.create(concurrency: concurrency))
+    EpollBackend(operations: try OperationPort.create(concurrency: concurrency, backend: .epoll))
   }
+}
+
+/// The port over io_uring.
+struct RingBackend: SocketBackend {
+  let operations: OperationPort
+
+  static func create(concurrency: Int) throws -> RingBackend {
+    RingBackend(operations: try OperationPort.create(concurrency: concurrency, backend: .ring))
+  }
+}
+
+/// The port over a ring that is too small for what is asked of it, so that entries wait and completions overflow.
+struct TinyRingBackend: SocketBackend {
+  let operations: OperationPort
+
+  static func create(concurrency: Int) throws -> TinyRingBackend {
+    TinyRingBackend(
+      operations: try OperationPort.create(concurrency: concurrency, backend: .ring, ring: .tiny))
+  }
+}
+
+/// The port over a ring that says when sockets are ready, and leaves them to the port.
+struct PollingRingBackend: SocketBackend {
+  let operations: OperationPort
+
+  static func create(concurrency: Int) throws -> PollingRingBackend {
+    var options = RingThread.Options()
+    options.doesSockets = false
+    return PollingRingBackend(
+      operations: try OperationPort.create(concurrency: concurrency, backend: .ring, ring: options))
+  }
+}
+
+extension RingThread.Options {
+  static let tiny: RingThread.Options = {
+    var options = RingThread.Options()
+    options.submissions = 2
+    options.completions = 4
+    options.files = 2
+    return options
+  }()
 }
 
 /// Descriptors of these tests have numbers from here on, the lowest that is free: other tests that run meanwhile use

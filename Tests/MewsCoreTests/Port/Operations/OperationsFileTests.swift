@@ -5,9 +5,10 @@ import Testing
 
 @Suite("Operations: files and timers")
 struct OperationsFileTests {
-  @Test("What is written to a file and synced is read back, in any order of completion")
-  func writeSyncRead() throws {
-    try withOperationPort { port in
+  @Test(
+    "What is written to a file and synced is read back, in any order of completion", arguments: PortBackend.allTested)
+  func writeSyncRead(backend: PortBackend) throws {
+    try withOperationPort(backend: backend) { port in
       let file = port.handle(temporaryFile())
       let writes = (0..<16).map { TestOperation(content: String(repeating: String($0, radix: 16), count: 512)) }
       for (index, write) in writes.enumerated() {
@@ -30,9 +31,11 @@ struct OperationsFileTests {
     }
   }
 
-  @Test("A file is closed with operations in flight: each has one packet, and the descriptor is closed behind the last")
-  func closeFile() throws {
-    try withOperationPort { port in
+  @Test(
+    "A file is closed with operations in flight: each has one packet, and the descriptor is closed behind the last",
+    arguments: PortBackend.allTested)
+  func closeFile(backend: PortBackend) throws {
+    try withOperationPort(backend: backend) { port in
       let descriptor = temporaryFile()
       let file = port.handle(descriptor)
       let writes = (0..<64).map { _ in TestOperation(capacity: 1 << 16) }
@@ -49,9 +52,9 @@ struct OperationsFileTests {
     }
   }
 
-  @Test("Writing to a file that is open for reading fails with EBADF, in a packet")
-  func failingWrite() throws {
-    try withOperationPort { port in
+  @Test("Writing to a file that is open for reading fails with EBADF, in a packet", arguments: PortBackend.allTested)
+  func failingWrite(backend: PortBackend) throws {
+    try withOperationPort(backend: backend) { port in
       let file = port.handle(open("/proc/self/exe", O_RDONLY | O_CLOEXEC))
       let operation = TestOperation(content: "x")
       #expect(port.write(file, operation.pointer, operation.buffer(1), offset: 0) == .pending)
@@ -60,9 +63,11 @@ struct OperationsFileTests {
     }
   }
 
-  @Test("Send-file sends a part of a file through a full socket, and ends where the file does")
-  func sendFile() throws {
-    try withOperationPort { port in
+  @Test(
+    "Send-file sends a part of a file through a full socket, and ends where the file does",
+    arguments: PortBackend.allTested)
+  func sendFile(backend: PortBackend) throws {
+    try withOperationPort(backend: backend) { port in
       let size = 2 << 20
       let file = temporaryFile()
       defer { close(file) }
@@ -90,9 +95,9 @@ struct OperationsFileTests {
     }
   }
 
-  @Test("A timer completes after its delay, with its key, and not before")
-  func timer() throws {
-    try withOperationPort { port in
+  @Test("A timer completes after its delay, with its key, and not before", arguments: PortBackend.allTested)
+  func timer(backend: PortBackend) throws {
+    try withOperationPort(backend: backend) { port in
       let late = TestOperation()
       let early = TestOperation()
       let begin = DispatchTime.now()
@@ -106,9 +111,9 @@ struct OperationsFileTests {
     }
   }
 
-  @Test("A timer that another thread starts ends the leader's sleep in time")
-  func timerFromAnotherThread() throws {
-    try withOperationPort { port in
+  @Test("A timer that another thread starts ends the leader's sleep in time", arguments: PortBackend.allTested)
+  func timerFromAnotherThread(backend: PortBackend) throws {
+    try withOperationPort(backend: backend) { port in
       withThreads(1) { threads in
         let wait = threads[0].begin { port.await()?.key }
         while port.port.waiterCount == 0 { usleep(100) }
@@ -120,9 +125,9 @@ struct OperationsFileTests {
     }
   }
 
-  @Test("A cancelled timer completes as cancelled, once")
-  func cancelTimer() throws {
-    try withOperationPort { port in
+  @Test("A cancelled timer completes as cancelled, once", arguments: PortBackend.allTested)
+  func cancelTimer(backend: PortBackend) throws {
+    try withOperationPort(backend: backend) { port in
       let operation = TestOperation()
       #expect(port.cancelTimer(operation.pointer) == .notFound)
       #expect(port.timer(operation.pointer, delay: 1 << 20, key: 4) == .pending)

@@ -5,9 +5,11 @@ import Testing
 
 @Suite("Operations: races")
 struct OperationsRaceTests {
-  @Test("X2: in 100,000 races of a cancellation with data, each operation has one packet and no byte is lost")
-  func cancelAgainstData() throws {
-    try withOperationPort { port in
+  @Test(
+    "X2: in 100,000 races of a cancellation with data, each operation has one packet and no byte is lost",
+    arguments: PortBackend.tested)
+  func cancelAgainstData(backend: PortBackend) throws {
+    try withOperationPort(backend: backend) { port in
       let rounds = 100_000
       let (ours, theirs) = socketPair()
       defer { close(theirs) }

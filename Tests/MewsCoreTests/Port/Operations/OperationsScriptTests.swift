@@ -1,3 +1,4 @@
+import MewsCore
 import Testing
 
 /// One random script of operations on two backends. After each step, what the calls answered and the packets are
@@ -8,6 +9,15 @@ import Testing
 struct OperationsScriptTests {
   @Test("Memory and epoll over sockets give the same packets for the same script", arguments: 1...60)
   func epoll(seed: UInt64) throws { try compare(MemoryBackend.self, EpollBackend.self, seed: seed) }
+
+  @Test("Memory and io_uring over sockets give the same packets for the same script", .ring, arguments: 1...60)
+  func ring(seed: UInt64) throws { try compare(MemoryBackend.self, RingBackend.self, seed: seed) }
+
+  @Test("A ring that is too small gives the same packets", .ring, arguments: 101...130)
+  func tinyRing(seed: UInt64) throws { try compare(MemoryBackend.self, TinyRingBackend.self, seed: seed) }
+
+  @Test("A ring that only polls gives the same packets", .ring, arguments: 201...230)
+  func pollingRing(seed: UInt64) throws { try compare(MemoryBackend.self, PollingRingBackend.self, seed: seed) }
 
   /// Runs a script of 300 steps on both, and closes everything.
   private func compare<Expected: OperationBackend, Actual: OperationBackend>(

@@ -1,6 +1,7 @@
 import CMewsShims
 import Foundation
 import MewsCore
+import Testing
 
 /// Not Foundation's.
 typealias Operation = MewsCore.Operation
@@ -79,8 +80,22 @@ extension OperationPort {
   }
 }
 
-func withOperationPort<Value>(concurrency: Int = 1, _ body: (OperationPort) throws -> Value) throws -> Value {
-  let port = try OperationPort.create(concurrency: concurrency)
+extension Trait where Self == ConditionTrait {
+  /// For tests that need io_uring.
+  static var ring: Self { .enabled(if: RingProbe.ofThisProcess.isUsable, "this machine has no io_uring for Mews") }
+}
+
+extension PortBackend {
+  /// What moves sockets and pipes on this machine.
+  static let tested: [PortBackend] = RingProbe.ofThisProcess.isUsable ? [.epoll, .ring] : [.epoll]
+  /// What moves files.
+  static let allTested: [PortBackend] = tested + [.automatic]
+}
+
+func withOperationPort<Value>(
+  concurrency: Int = 1, backend: PortBackend = .epoll, _ body: (OperationPort) throws -> Value
+) throws -> Value {
+  let port = try OperationPort.create(concurrency: concurrency, backend: backend)
   defer {
     port.port.leave()
     port.close()

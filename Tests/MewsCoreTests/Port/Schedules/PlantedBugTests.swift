@@ -62,6 +62,13 @@ struct PlantedBugTests {
       ScheduleExploration.firstFailure(PortScenario.self, threads: 4, seeds: 1...20, droppingWakes: true))
     #expect(failure.reason.contains("sleep"))
   }
+
+  @Test("A wake-up that a port over io_uring loses is found", .ring)
+  func droppedWakeOverRing() throws {
+    let failure = ScheduleExploration.firstFailure(
+      BackendScenario<ScheduledRingBackend>.self, threads: 5, seeds: 1...60, droppingWakes: true)
+    #expect(try #require(failure).reason.contains("sleep"))
+  }
 }
 
 /// A queue of numbers in front of which threads sleep, with a flaw or without.
