@@ -31,8 +31,11 @@ static atomic_int calls;
 
 int accept4(int listener, struct sockaddr *address, socklen_t *length, int flags) {
     char *next = getenv("ACCEPT_ERRORS");
-    int error = 0;
-    for (int left = atomic_fetch_add(&calls, 1); left >= 0; left--) {
+    int error = 0, domain = AF_UNIX;
+    socklen_t size = sizeof domain;
+    getsockopt(listener, SOL_SOCKET, SO_DOMAIN, &domain, &size);
+    /* Local sockets are not those of HTTP. */
+    for (int left = domain == AF_UNIX ? -1 : atomic_fetch_add(&calls, 1); left >= 0; left--) {
         if (*next == '\\0') {
             if (getenv("ACCEPT_FOR_EVER") == NULL) error = 0;
             break;

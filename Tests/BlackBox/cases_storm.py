@@ -43,4 +43,4 @@ def test_server_storm():
 
 def test_takeover_storm():
     """handlers that block their I/O thread at random: every answer comes, whole and in order, and no connection is lost"""
-    run_storm("takeover-storm", arguments=["epoll"])
+    run_storm("takeover-storm")

@@ -51,7 +51,7 @@ struct CommandLineTests {
     #expect(options.logLevel == .warning)
     #expect(options.listenSockets == .perThread)
     #expect(options.handlerTimeout == 1500)
-    #expect(options.serverOptions.handlerTimeoutMilliseconds == 1500)
+    #expect(options.serverOptions(IOBackend(.epoll)).handlerTimeoutMilliseconds == 1500)
   }
 
   @Test("lets the last of two options count")
