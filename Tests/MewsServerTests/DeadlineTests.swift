@@ -417,7 +417,7 @@ struct PendingDeadlineTests {
       #expect(Array(body) == pattern(1_000))
       #expect(tokens[2].release() == isOK)
       server.runPasses()
-      #expect(server.pool.statistics.rented == 0)
+      #expect(server.rentedBlocks == 0)
       #expect(server.log == ["POST /: answered with 504 after 100 ms, it is pending"])
     }
   }

@@ -199,6 +199,34 @@ struct RingConnectionTests {
     }
   }
 
+  @Test("What a client sent before its end is answered, also when that is seen while the input is paused")
+  func endWhilePaused() throws {
+    var limits = ServerLimits()
+    limits.inputPause = 8_192
+    try withServer(limits: limits) { server in
+      let client = try LoopbackClient(to: server, bufferSize: 1 << 18)
+      let body = pattern(2_000)
+      let bytes = (0..<20).flatMap { _ in post("/worker", body) }
+      let expected = (0..<20).flatMap { _ in ExpectedResponse(body).bytes }
+      var sent = 0
+      #expect(
+        server.runPasses {
+          sent += client.send(bytes[sent...])
+          return sent == bytes.count && client.isReadPaused
+        })
+      client.finishSending()
+      // The kernel tells of the end; nobody has asked for more input yet.
+      for _ in 0..<3 { server.runPass() }
+      #expect(
+        server.runPasses {
+          server.runWorkers()
+          client.read()
+          return client.received.count >= expected.count
+        })
+      expectBytes(client.received, expected)
+    }
+  }
+
   private func bodySize(of request: [UInt8]) -> Int {
     let end = Array("\r\n\r\n".utf8)
     let head = request.indices.first { request[$0...].starts(with: end) } ?? request.count

@@ -16,6 +16,8 @@ struct IORunner: ~Copyable {
   var assignment: Assignment?
   /// The place of its I/O thread among the pool's, while it has one.
   var seat = 0
+  /// Guarded by the pool's lock: whether the thread has been added to stand by, and does not yet.
+  var isStarting = false
   /// Guarded by the pool's lock: the stack of those that stand by.
   var next: IORunnerPointer?
   /// The thread's own ring, where I/O threads work with rings.
@@ -100,6 +102,7 @@ struct IORunner: ~Copyable {
     sample.pointee = WorkerSample(keepsDescriptor: true)
     var isReady = hooks.start?(hooks.context) ?? true
     isReady = openRing(runner) && isReady
+    if !isReady { IORunnerPoolState.cannotStandBy(runner) }
     var hasOrder = runner.pointee.assignment != nil
     while hasOrder || (isReady && IORunnerPoolState.standBy(runner)) {
       hasOrder = false

@@ -20,6 +20,8 @@ struct IORunnerPoolState: ~Copyable {
   // Guarded by the lock, as are the seats' runners.
   private var runnerCount = 0
   private var first: IORunnerPointer?
+  /// Threads that are about to stand by.
+  private var starting = 0
   private var isEnding = false
   private var figures = TakeoverStatistics()
 
@@ -92,6 +94,9 @@ struct IORunnerPoolState: ~Copyable {
       if let seat {
         pool.pointee.seats[seat].runner = runner
         pool.pointee.serving.add(1, ordering: .relaxed)
+      } else {
+        runner.pointee.isStarting = true
+        pool.pointee.starting += 1
       }
     }
     pool.pointee.lock.unlock()
@@ -123,10 +128,25 @@ struct IORunnerPoolState: ~Copyable {
     let pool = runner.pointee.pool
     pool.pointee.lock.lock()
     defer { pool.pointee.lock.unlock() }
+    hasStarted(runner)
     guard !pool.pointee.isEnding else { return false }
     runner.pointee.next = pool.pointee.first
     pool.pointee.first = runner
     return true
+  }
+
+  /// The calling runner lacks what it would need to stand by.
+  static func cannotStandBy(_ runner: IORunnerPointer) {
+    runner.pointee.pool.pointee.lock.lock()
+    hasStarted(runner)
+    runner.pointee.pool.pointee.lock.unlock()
+  }
+
+  /// With the lock held.
+  private static func hasStarted(_ runner: IORunnerPointer) {
+    guard runner.pointee.isStarting else { return }
+    runner.pointee.isStarting = false
+    runner.pointee.pool.pointee.starting -= 1
   }
 
   /// The work of an I/O thread has come to its end.
@@ -202,10 +222,10 @@ struct IORunnerPoolState: ~Copyable {
     pool.pointee.seats[seat].word = UInt64(SHIM_RUN_BUSY)
   }
 
-  /// Adds a thread when none stands by, so that who needs one does not have to wait until it is made.
+  /// Adds a thread when none stands by or is about to, so that who needs one does not have to wait until it is made.
   static func keepOneStandingBy(_ pool: Pointer) {
     pool.pointee.lock.lock()
-    let isNeeded = pool.pointee.first == nil
+    let isNeeded = pool.pointee.first == nil && pool.pointee.starting == 0
     pool.pointee.lock.unlock()
     if isNeeded { _ = addRunner(pool, seat: nil) }
   }

@@ -54,8 +54,7 @@ extension RingConnection {
   private static func inputDidEnd(_ socket: RingConnectionPointer, _ result: Int32) {
     if socket.pointee.isClosed { return releaseIfEnded(socket) }
     if socket.pointee.isWatching {
-      // Not canceled: the connection broke off.
-      if result >= 0 { return close(socket) }
+      if result >= 0 { return didWatch(socket, UInt32(bitPattern: result)) }
     } else if result == 0 {
       if socket.pointee.isLingering { return close(socket) }
       return Connection.inputDidEnd(connection(socket))
@@ -65,6 +64,13 @@ extension RingConnection {
     case -ENOBUFS where socket.pointee.proactor.refillBuffers(): armInput(socket)
     default: close(socket)
     }
+  }
+
+  /// Something was told of a connection whose input is paused. The kernel tells of the peer's last byte, too, whether
+  /// that was asked for or not, and would again at once: what came before it is still to be read, when there is room.
+  private static func didWatch(_ socket: RingConnectionPointer, _ events: UInt32) {
+    if events & (ReadyEvents.error | ReadyEvents.hangup) != 0 { return close(socket) }
+    if !socket.pointee.isReadPaused { armInput(socket) }
   }
 
   private static func armInput(_ socket: RingConnectionPointer) {
