@@ -4,7 +4,6 @@
 #include <poll.h>
 #include <stddef.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/sendfile.h>
 #include <sys/stat.h>
 #include <sys/timerfd.h>
@@ -47,16 +46,7 @@ int32_t shim_descriptor_set_nonblocking(int32_t descriptor) {
 #define NOTED_LIMIT (1 << 20)
 static uint64_t *noted_table;
 
-static uint64_t *noted_descriptors(void) {
-    uint64_t *table = __atomic_load_n(&noted_table, __ATOMIC_ACQUIRE);
-    if (table != NULL) return table;
-    uint64_t *made = mmap(NULL, NOTED_LIMIT / 8, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (made == MAP_FAILED) return NULL;
-    madvise(made, NOTED_LIMIT / 8, MADV_WIPEONFORK);
-    if (__atomic_compare_exchange_n(&noted_table, &table, made, false, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE)) return made;
-    munmap(made, NOTED_LIMIT / 8);
-    return table;
-}
+static uint64_t *noted_descriptors(void) { return shim_wiped_on_fork_once(&noted_table, NOTED_LIMIT / 8, 0); }
 
 bool shim_descriptor_note(int32_t descriptor) {
     uint64_t *noted = noted_descriptors();

@@ -11,26 +11,32 @@ extern char **environ;
 
 uint64_t *shim_process_mark_;
 
-uint64_t *shim_fork_mark_create(void) {
-    size_t size = (size_t)sysconf(_SC_PAGESIZE);
-    uint64_t *mark = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (mark == MAP_FAILED) return NULL;
-    madvise(mark, size, MADV_WIPEONFORK);
-    *mark = 1;
-    return mark;
+/* Memory that a child process finds zeroed; only kernels before 4.14 copy it. NULL when memory is out. */
+static uint64_t *map_wiped_on_fork(size_t size, uint64_t first_word) {
+    uint64_t *words = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (words == MAP_FAILED) return NULL;
+    madvise(words, size, MADV_WIPEONFORK);
+    if (first_word != 0) *words = first_word;
+    return words;
 }
 
-void shim_fork_mark_destroy(uint64_t *mark) { munmap(mark, (size_t)sysconf(_SC_PAGESIZE)); }
-
-bool shim_process_mark(void) {
-    if (__atomic_load_n(&shim_process_mark_, __ATOMIC_ACQUIRE) != NULL) return true;
-    uint64_t *mark = shim_fork_mark_create(), *none = NULL;
-    if (mark == NULL) return false;
-    bool is_first =
-        __atomic_compare_exchange_n(&shim_process_mark_, &none, mark, false, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE);
-    if (!is_first) shim_fork_mark_destroy(mark);
-    return true;
+uint64_t *shim_wiped_on_fork_once(uint64_t **place, size_t size, uint64_t first_word) {
+    uint64_t *words = __atomic_load_n(place, __ATOMIC_ACQUIRE);
+    if (words != NULL) return words;
+    uint64_t *made = map_wiped_on_fork(size, first_word);
+    if (made == NULL) return NULL;
+    if (__atomic_compare_exchange_n(place, &words, made, false, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE)) return made;
+    munmap(made, size);
+    return words;
 }
+
+static size_t page_size(void) { return (size_t)sysconf(_SC_PAGESIZE); }
+
+uint64_t *shim_fork_mark_create(void) { return map_wiped_on_fork(page_size(), 1); }
+
+void shim_fork_mark_destroy(uint64_t *mark) { munmap(mark, page_size()); }
+
+bool shim_process_mark(void) { return shim_wiped_on_fork_once(&shim_process_mark_, page_size(), 1) != NULL; }
 
 static const int watched[] = {SIGINT, SIGTERM, SIGHUP, SIGCHLD};
 

@@ -11,16 +11,21 @@ import MewsServer
 @c @implementation public func mews_route_inline(
   _ self: OpaquePointer?, _ method: UnsafePointer<CChar>?, _ pattern: UnsafePointer<CChar>?, _ handler: mews_handler?
 ) -> mews_result {
-  var options = defaultRouteOptions
-  options.execution = UInt32(MEWS_EXECUTION_INLINE)
-  return mews_route_with(self, method, pattern, handler, &options)
+  route(self, method, pattern, handler, execution: UInt32(MEWS_EXECUTION_INLINE))
 }
 
 @c @implementation public func mews_route_blocking(
   _ self: OpaquePointer?, _ method: UnsafePointer<CChar>?, _ pattern: UnsafePointer<CChar>?, _ handler: mews_handler?
 ) -> mews_result {
+  route(self, method, pattern, handler, execution: UInt32(MEWS_EXECUTION_BLOCKING))
+}
+
+private func route(
+  _ self: OpaquePointer?, _ method: UnsafePointer<CChar>?, _ pattern: UnsafePointer<CChar>?, _ handler: mews_handler?,
+  execution: mews_execution
+) -> mews_result {
   var options = defaultRouteOptions
-  options.execution = UInt32(MEWS_EXECUTION_BLOCKING)
+  options.execution = execution
   return mews_route_with(self, method, pattern, handler, &options)
 }
 

@@ -6,11 +6,19 @@
 #define CMEWS_SHIMS_PROCESS_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 /* A page that is all zeros in a child process. NULL when memory is out. */
 uint64_t *_Nullable shim_fork_mark_create(void);
 void shim_fork_mark_destroy(uint64_t *_Nonnull mark);
+
+/*
+ * The words behind *place, which a child process finds zeroed: mapped by the first call, with their first word set.
+ * NULL when memory is out. Any thread.
+ */
+uint64_t *_Nullable shim_wiped_on_fork_once(
+    uint64_t *_Nullable *_Nonnull place, size_t size, uint64_t first_word);
 
 extern uint64_t *_Nullable shim_process_mark_;
 
