@@ -72,7 +72,8 @@ def expect_quiet_second(server):
     used = cpu_seconds(server.pid) - used
     lines = len(server.find_lines("accept: ")) - lines
     assert used < 0.1, f"{used:.3f} s of CPU time in a second"
-    assert lines <= 2, f"{lines} lines in a second:\n{server.log}"
+    # Each of two I/O threads may say so once a second: at the beginning, and at the end, of this one.
+    assert lines <= 4, f"{lines} lines in a second:\n{server.log}"
 
 
 def serving_thread(connection):
