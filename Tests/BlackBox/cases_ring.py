@@ -14,7 +14,7 @@ REQUESTS = 100_000
 REQUIRED = ("single-issuer", "defer-taskrun", "timeout", "no-drop", "multishot-poll", "cancel")
 OPTIONAL = (
     "taskrun-flag", "submit-all", "registered-ring", "no-iowait", "multishot-accept", "buffer-ring",
-    "multishot-receive", "send", "files",
+    "multishot-receive", "send", "files", "takeover",
 )
 
 

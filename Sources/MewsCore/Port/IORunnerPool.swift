@@ -33,7 +33,8 @@ public struct IORunnerPool: @unchecked Sendable {
   ) -> IORunnerPool? {
     guard let memory = malloc(MemoryLayout<IORunnerPoolState>.size) else { return nil }
     let state = memory.bindMemory(to: IORunnerPoolState.self, capacity: 1)
-    let standbys = RunWatch.isSupported ? max(0, standbys) : 0
+    let isSafe = RunWatch.isSupported && ringFeatures?.contains(.takeover) ?? true
+    let standbys = isSafe ? max(0, standbys) : 0
     state.initialize(
       to: IORunnerPoolState(
         ioThreads: ioThreads, standbys: standbys, firstStandbyIndex: firstStandbyIndex, server: server, hooks: hooks,

@@ -35,6 +35,10 @@ public struct RingFeatures: OptionSet, Hashable, Sendable {
   /// Reading, writing and syncing files (5.6).
   public static let files = RingFeatures(rawValue: 1 << 14)
 
+  /// A ring that is closed takes nothing more from its sockets, whatever was under way: another thread can go on with
+  /// them on a ring of its own, while the first one's thread is stuck.
+  public static let takeover = RingFeatures(rawValue: 1 << 15)
+
   /// Without one of these there is no ring.
   public static let required: RingFeatures = [
     .singleIssuer, .deferredTaskrun, .timeout, .noDrop, .multishotPoll, .cancel,
@@ -46,7 +50,7 @@ public struct RingFeatures: OptionSet, Hashable, Sendable {
     (.submitAll, "submit-all"), (.timeout, "timeout"), (.noDrop, "no-drop"), (.registeredRing, "registered-ring"),
     (.noIOWait, "no-iowait"), (.multishotPoll, "multishot-poll"), (.cancel, "cancel"),
     (.multishotAccept, "multishot-accept"), (.bufferRing, "buffer-ring"), (.multishotReceive, "multishot-receive"),
-    (.send, "send"), (.files, "files"),
+    (.send, "send"), (.files, "files"), (.takeover, "takeover"),
   ]
 
   /// All that this version knows of.

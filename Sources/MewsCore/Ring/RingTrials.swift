@@ -11,6 +11,8 @@ struct RingTrials {
 
   /// How long a completion may take that needs nothing but the kernel's work. It is there at once, or never.
   private static let patience: Int64 = 250_000_000
+  /// How long the kernel may take to do away with a closed ring, in milliseconds. It is a matter of some.
+  private static let closingMilliseconds: Int32 = 2_000
 
   /// What works, of what can be tried on a ring that is set up.
   mutating func perform() -> RingFeatures {
@@ -25,6 +27,8 @@ struct RingTrials {
     if knows(SHIM_RING_RECEIVE) { found.formUnion(receives()) }
     if knows(SHIM_RING_SEND), knows(SHIM_RING_SENDMSG), sends() { found.insert(.send) }
     if knows(SHIM_RING_READ), knows(SHIM_RING_WRITE), knows(SHIM_RING_FSYNC), usesFiles() { found.insert(.files) }
+    // A ring that only watches has nothing that it could take.
+    if !found.contains(.multishotReceive) || leavesWhatCame() { found.insert(.takeover) }
     return found
   }
 
@@ -156,6 +160,43 @@ struct RingTrials {
       guard submit(1, { shim_entry_read($0, file, byte, 1, 0) }), next()?.result == 1 else { return false }
       return byte.pointee == 9
     }
+  }
+
+  /// Whether a byte that came for a ring, which its thread has not entered since, is still in the socket when that ring
+  /// has been closed. The end of the socket tells: its peer is told of a reset if it was.
+  private mutating func leavesWhatCame() -> Bool {
+    let size = 64
+    guard let other = try? Ring.create(ring.state.pointee.features, submissions: 4, completions: 8) else {
+      return false
+    }
+    var isOpen = true
+    defer { if isOpen { other.destroy() } }
+    guard let pair = makePair() else { return false }
+    defer { Glibc.close(pair.peers) }
+    let handle = other.state.pointee.ring
+    guard let memory = malloc(size), shim_ring_add_buffers(handle, 1, Ring.bufferGroup) == 0,
+      let entry = other.nextEntry()
+    else {
+      Glibc.close(pair.ours)
+      return false
+    }
+    shim_ring_provide_buffer(handle, memory, UInt32(size), 0)
+    shim_ring_publish_buffers(handle)
+    shim_entry_receive(entry, pair.ours, Ring.bufferGroup)
+    shim_entry_set_data(entry, 1)
+    let isArmed = shim_ring_submit(handle) == 0
+    pair.sendFromPeer(1)
+    other.destroy()
+    isOpen = false
+    Glibc.close(pair.ours)
+    var event = pollfd(fd: pair.peers, events: Int16(POLLIN), revents: 0)
+    // The kernel closes a ring behind the back of who asked for it.
+    guard isArmed, poll(&event, 1, Self.closingMilliseconds) == 1 else { return false }
+    var byte: UInt8 = 0
+    let isUnread = recv(pair.peers, &byte, 1, Int32(MSG_DONTWAIT)) < 0 && errno == ECONNRESET
+    // The kernel may write into it for as long as it has not let go of the socket.
+    free(memory)
+    return isUnread
   }
 
   // MARK: Sockets

@@ -40,6 +40,11 @@ extension Examination {
     case .bufferRing: ("an idle connection holds no memory for input", "connections are read as by epoll")
     case .multishotReceive: ("one operation receives all of a connection", "connections are read as by epoll")
     case .send: ("what is to be sent goes with the pass's one system call", "each send is a system call")
+    case .takeover:
+      (
+        "an I/O thread whose handler blocks is replaced with what its ring had under way",
+        "with io_uring no I/O thread is replaced, and no route is made inline by itself"
+      )
     default: ("completion ports read and write files through a ring", "threads that block read and write files")
     }
   }
