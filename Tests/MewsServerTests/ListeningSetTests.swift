@@ -127,7 +127,7 @@ struct ListenerTests {
       #expect(address.withSocketAddress { Glibc.connect(late, $0, $1) } == -1 && errno == EINPROGRESS)
       #expect(server.runPasses { server.hasStopped })
       #expect(server.context.pointee.connectionCount == 0)
-      listeningSet.close()
+      server.closeListeningSets()
       var entry = pollfd(fd: late, events: Int16(POLLOUT), revents: 0)
       #expect(poll(&entry, 1, 60_000) == 1)
       var error: Int32 = 0

@@ -6,49 +6,16 @@
  * status 1.
  */
 #define _GNU_SOURCE
+#include "race.h"
+
 #include <mews/mews.h>
 
-#include <arpa/inet.h>
-#include <netinet/in.h>
-#include <pthread.h>
-#include <stdarg.h>
-#include <stdatomic.h>
-#include <stdbool.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/socket.h>
-#include <sys/time.h>
-#include <unistd.h>
-
-enum { ROUNDS = 4, COMPLETERS = 3, CLIENTS = 16, CLIENT_TIMEOUT_SECONDS = 60, TIMEOUT_MS = 4, BODY = 3000 };
-
-#define CHECK(condition, ...) \
-    do { \
-        if (!(condition)) fail(__LINE__, __VA_ARGS__); \
-    } while (0)
-
-_Noreturn static void fail(int line, const char *format, ...) {
-    va_list arguments;
-    va_start(arguments, format);
-    fprintf(stderr, "line %d: ", line);
-    vfprintf(stderr, format, arguments);
-    fprintf(stderr, "\n");
-    va_end(arguments);
-    _exit(1);
-}
-
-static unsigned next_random(unsigned *seed) {
-    *seed = *seed * 1664525u + 1013904223u;
-    return *seed >> 8;
-}
+enum { ROUNDS = 4, COMPLETERS = 3, CLIENTS = 16, TIMEOUT_MS = 4, BODY = 3000 };
 
 static struct {
     atomic_ulong numbers, called, noticed, lent, returned;
     atomic_ulong answered, late, left, cut; /* as the clients see it */
 } tally;
-
-static atomic_bool is_stopping;
 
 /* ---- Handlers ---------------------------------------------------------------------------------------------------- */
 
@@ -88,7 +55,7 @@ static mews_result respond(mews_exchange *exchange, unsigned long number, bool l
 static mews_result answer(mews_exchange *exchange, void *state) {
     (void)state;
     static atomic_uint seeds;
-    unsigned seed = atomic_fetch_add(&seeds, 7919);
+    uint64_t seed = atomic_fetch_add(&seeds, 7919);
     atomic_fetch_add(&tally.called, 1);
     unsigned long number = number_of(exchange);
     void *note = mews_alloc(exchange, 64);
@@ -152,7 +119,7 @@ static void finish(const struct job *job, unsigned random) {
 }
 
 static void *complete_jobs(void *argument) {
-    unsigned seed = (unsigned)(uintptr_t)argument;
+    uint64_t seed = (uintptr_t)argument;
     pthread_mutex_lock(&lock);
     while (jobs != NULL || !completers_end) {
         struct job *job = jobs;
@@ -173,71 +140,21 @@ static void *complete_jobs(void *argument) {
 
 /* ---- The clients ------------------------------------------------------------------------------------------------- */
 
-struct client {
-    uint16_t port;
-    unsigned seed;
-    int socket;
-    char received[4096]; /* ends in NUL */
-    size_t count;
-};
-
-static void disconnect(struct client *client, bool resets) {
-    struct linger now = {.l_onoff = 1, .l_linger = 0};
-    if (resets) setsockopt(client->socket, SOL_SOCKET, SO_LINGER, &now, sizeof now);
-    close(client->socket);
-    client->socket = -1;
-}
-
-static bool connect_client(struct client *client) {
-    struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons(client->port)};
-    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    struct timeval limit = {.tv_sec = CLIENT_TIMEOUT_SECONDS};
-    client->socket = socket(AF_INET, SOCK_STREAM, 0);
-    client->count = 0;
-    client->received[0] = 0;
-    CHECK(client->socket >= 0, "no socket");
-    setsockopt(client->socket, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit);
-    if (connect(client->socket, (struct sockaddr *)&address, sizeof address) == 0) return true;
-    CHECK(atomic_load(&is_stopping), "a running server refuses a connection");
-    disconnect(client, false);
-    return false;
-}
-
-/* Receives more. False: the connection has ended. */
-static bool receive(struct client *client) {
-    size_t room = sizeof client->received - 1 - client->count;
-    CHECK(room > 0, "a response that does not end: %s", client->received);
-    ssize_t count = recv(client->socket, client->received + client->count, room, 0);
-    if (count <= 0) return false;
-    client->count += (size_t)count;
-    client->received[client->count] = 0;
-    return true;
-}
-
 enum outcome { ANSWERED, LATE, CUT };
 
 /* Reads one response, which is to be that of the request, or 504. */
 static enum outcome read_response(struct client *client, unsigned long number) {
-    char *end;
-    while ((end = strstr(client->received, "\r\n\r\n")) == NULL) {
-        if (!receive(client)) {
-            CHECK(atomic_load(&is_stopping), "request %lu is not answered", number);
-            return CUT;
-        }
+    struct answer answer;
+    enum reading reading = read_answer(client, 256, &answer);
+    CHECK(reading != HALF, "half a response: %s", client->received);
+    if (reading == NONE) {
+        CHECK(atomic_load(&is_stopping), "request %lu is not answered", number);
+        return CUT;
     }
-    int status = 0;
-    size_t length = 0, head = (size_t)(end + 4 - client->received);
-    CHECK(sscanf(client->received, "HTTP/1.1 %d", &status) == 1, "no response: %s", client->received);
-    const char *field = strstr(client->received, "Content-Length: ");
-    CHECK(field != NULL && field < end && sscanf(field, "Content-Length: %zu", &length) == 1 && length < 256,
-        "no length: %s", client->received);
-    while (client->count < head + length) CHECK(receive(client), "half a response: %s", client->received);
-    bool is_own = status == 500 || (status == 200 && strtoul(client->received + head, NULL, 10) == number);
-    bool closes = strstr(client->received, "Connection: close") != NULL;
-    CHECK(is_own || (status == 504 && closes), "request %lu is answered %s", number, client->received);
-    client->count -= head + length;
-    memmove(client->received, client->received + head + length, client->count + 1);
-    return status == 504 ? LATE : ANSWERED;
+    bool is_own = answer.status == 500 || (answer.status == 200 && answer.number == number);
+    CHECK(is_own || (answer.status == 504 && answer.closes), "request %lu is answered %d with %lu", number,
+        answer.status, answer.number);
+    return answer.status == 504 ? LATE : ANSWERED;
 }
 
 /* Sends some requests in one piece; their numbers count up. */

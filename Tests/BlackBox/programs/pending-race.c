@@ -5,42 +5,11 @@
  * status 1.
  */
 #define _GNU_SOURCE
+#include "race.h"
+
 #include <mews/mews.h>
 
-#include <arpa/inet.h>
-#include <netinet/in.h>
-#include <pthread.h>
-#include <stdarg.h>
-#include <stdatomic.h>
-#include <stdbool.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/socket.h>
-#include <sys/time.h>
-#include <unistd.h>
-
-enum { ROUNDS = 8, COMPLETERS = 4, CLIENTS = 8, CLIENT_TIMEOUT_SECONDS = 60 };
-
-#define CHECK(condition, ...) \
-    do { \
-        if (!(condition)) fail(__LINE__, __VA_ARGS__); \
-    } while (0)
-
-_Noreturn static void fail(int line, const char *format, ...) {
-    va_list arguments;
-    va_start(arguments, format);
-    fprintf(stderr, "line %d: ", line);
-    vfprintf(stderr, format, arguments);
-    fprintf(stderr, "\n");
-    va_end(arguments);
-    _exit(1);
-}
-
-static unsigned next_random(unsigned *seed) {
-    *seed = *seed * 1664525u + 1013904223u;
-    return *seed >> 8;
-}
+enum { ROUNDS = 8, COMPLETERS = 4, CLIENTS = 8 };
 
 /* ---- What is counted -------------------------------------------------------------------------------------------- */
 
@@ -78,7 +47,6 @@ static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static pthread_cond_t changed = PTHREAD_COND_INITIALIZER;
 static struct job *jobs, *late_jobs;
 static bool keeps_late_jobs, completers_end;
-static atomic_bool is_stopping;
 
 static void push(struct request *request, mews_token token) {
     struct job *job = malloc(sizeof *job);
@@ -190,7 +158,7 @@ static void finish(struct job *job, unsigned random) {
 }
 
 static void *complete_jobs(void *argument) {
-    unsigned seed = (unsigned)(uintptr_t)argument;
+    uint64_t seed = (uintptr_t)argument;
     pthread_mutex_lock(&lock);
     while (jobs != NULL || !completers_end) {
         struct job *job = jobs;
@@ -254,73 +222,22 @@ static void take_log_line(void *context, mews_level level, mews_text source, mew
 
 /* ---- The clients ------------------------------------------------------------------------------------------------- */
 
-struct client {
-    uint16_t port;
-    unsigned seed;
-    int socket;
-    char received[2048]; /* ends in NUL */
-    size_t count;
-};
-
 /* Leaves without a word: the peer gets a reset. */
-static void reset_connection(struct client *client) {
-    struct linger now = {.l_onoff = 1, .l_linger = 0};
-    setsockopt(client->socket, SOL_SOCKET, SO_LINGER, &now, sizeof now);
-    close(client->socket);
-    client->socket = -1;
+static void leave(struct client *client) {
+    disconnect(client, true);
     atomic_fetch_add(&tally.left, 1);
 }
 
-static bool connect_client(struct client *client) {
-    struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons(client->port)};
-    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    struct timeval limit = {.tv_sec = CLIENT_TIMEOUT_SECONDS};
-    client->socket = socket(AF_INET, SOCK_STREAM, 0);
-    client->count = 0;
-    client->received[0] = 0;
-    CHECK(client->socket >= 0, "no socket");
-    setsockopt(client->socket, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit);
-    if (connect(client->socket, (struct sockaddr *)&address, sizeof address) == 0) return true;
-    CHECK(atomic_load(&is_stopping), "a running server refuses a connection");
-    close(client->socket);
-    client->socket = -1;
-    return false;
-}
-
-/* Receives more. False: the connection ended, as connections of a server that stops may. */
-static bool receive(struct client *client, unsigned long number) {
-    size_t room = sizeof client->received - 1 - client->count;
-    CHECK(room > 0, "a response that does not end: %s", client->received);
-    ssize_t count = recv(client->socket, client->received + client->count, room, 0);
-    if (count <= 0) {
+/* Reads one response, which is to be that of the request. False: the server stops, and there is none any more. */
+static bool read_response(struct client *client, unsigned long number) {
+    struct answer answer;
+    if (read_answer(client, 64, &answer) != WHOLE) {
         CHECK(atomic_load(&is_stopping), "request %lu is not answered", number);
         atomic_fetch_add(&tally.cut, 1);
         return false;
     }
-    client->count += (size_t)count;
-    client->received[client->count] = 0;
-    return true;
-}
-
-/* Reads one response, which is to be that of the request. False: there is none any more. */
-static bool read_response(struct client *client, unsigned long number) {
-    char *end;
-    while ((end = strstr(client->received, "\r\n\r\n")) == NULL) {
-        if (!receive(client, number)) return false;
-    }
-    int status = 0;
-    size_t length = 0, head = (size_t)(end + 4 - client->received);
-    CHECK(sscanf(client->received, "HTTP/1.1 %d", &status) == 1, "no response: %s", client->received);
-    const char *field = strstr(client->received, "Content-Length: ");
-    CHECK(field != NULL && field < end && sscanf(field, "Content-Length: %zu", &length) == 1 && length < 64,
-        "no length: %s", client->received);
-    while (client->count < head + length) {
-        if (!receive(client, number)) return false;
-    }
-    bool is_right = status == 500 || (status == 200 && strtoul(client->received + head, NULL, 10) == number);
-    CHECK(is_right, "request %lu is answered %s", number, client->received);
-    client->count -= head + length;
-    memmove(client->received, client->received + head + length, client->count + 1);
+    bool is_right = answer.status == 500 || (answer.status == 200 && answer.number == number);
+    CHECK(is_right, "request %lu is answered %d with %lu", number, answer.status, answer.number);
     atomic_fetch_add(&tally.answered, 1);
     return true;
 }
@@ -347,10 +264,10 @@ static bool run_client_once(struct client *client) {
     bool is_sent = send_requests(client, first, count);
     CHECK(is_sent || atomic_load(&is_stopping), "a running server closed a connection");
     switch (random / 8 % 8) {
-    case 0: reset_connection(client); return true;
+    case 0: leave(client); return true;
     case 1:
         usleep(random / 64 % 300);
-        reset_connection(client);
+        leave(client);
         return true;
     case 2: shutdown(client->socket, SHUT_WR); break;
     default: break;
@@ -358,21 +275,20 @@ static bool run_client_once(struct client *client) {
     bool is_open = is_sent;
     for (unsigned i = 0; i < count && is_open; i++) is_open = read_response(client, first + i);
     if (is_open && random / 8 % 8 != 2) return true;
-    close(client->socket);
-    client->socket = -1;
+    disconnect(client, false);
     return true;
 }
 
 static void *run_client(void *argument) {
     struct client *client = argument;
     while (!atomic_load(&is_stopping) && run_client_once(client)) {}
-    if (client->socket >= 0) close(client->socket);
+    if (client->socket >= 0) disconnect(client, false);
     return NULL;
 }
 
 /* ---- A round: one server from its creation to its destruction ---------------------------------------------------- */
 
-static void finish_late_jobs(unsigned limit, unsigned *seed) {
+static void finish_late_jobs(unsigned limit, uint64_t *seed) {
     for (; late_jobs != NULL && limit > 0; limit--) {
         struct job *job = late_jobs;
         late_jobs = job->next;
@@ -404,7 +320,7 @@ static mews_server *start_server(uint16_t *port) {
     return server;
 }
 
-static void run_round(unsigned long requests, unsigned seed) {
+static void run_round(unsigned long requests, uint64_t seed) {
     uint16_t port = 0;
     mews_server *server = start_server(&port);
     unsigned long limit = atomic_load(&tally.requests) + requests;

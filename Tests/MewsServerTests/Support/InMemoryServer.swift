@@ -136,6 +136,13 @@ final class InMemoryServer {
     onIOThread { IOContext.listen(context) }
   }
 
+  /// Closes the sockets that it listens on, as whoever runs it does once it has stopped.
+  func closeListeningSets() {
+    for listeningSet in listeningSets { listeningSet.close() }
+    // Closed again, their numbers would be somebody else's.
+    listeningSets = []
+  }
+
   /// Does something as the I/O thread.
   func onIOThread<Result>(_ body: () throws -> Result) rethrows -> Result {
     try with(threadContext, body)
@@ -291,7 +298,7 @@ final class InMemoryServer {
     context.deinitialize(count: 1)
     context.deallocate()
     for listener in listeners { listener.deallocate() }
-    for listeningSet in listeningSets { listeningSet.close() }
+    closeListeningSets()
     workerContext.deallocate()
     threadContext.deallocate()
     for watch in watches { watch.deallocate() }
