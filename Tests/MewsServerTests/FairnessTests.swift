@@ -39,6 +39,42 @@ struct FairnessTests {
     }
   }
 
+  @Test("A connection's requests are answered together, also when more connections wait than a pass has handlers")
+  func batches() throws {
+    try withServer { server in
+      server.handle("GET", "/") { $0.respond("hello") }
+      let clients = (0..<300).map { _ in server.connect() }
+      let requests = String(repeating: get("/"), count: 16)
+      server.onIOThread { for client in clients { client.deliver(requests) } }
+      server.runPasses()
+      for client in clients { #expect(client.receive() == String(repeating: ok("hello"), count: 16)) }
+      // Where a pass ends in the middle of one connection's, those go in two pieces.
+      #expect(clients.allSatisfy { $0.sends.count <= 2 })
+    }
+  }
+
+  @Test("A connection with many requests has its turn, and then those who wait have theirs")
+  func turns() throws {
+    try withServer { server in
+      var order: [String] = []
+      for path in ["/busy", "/other"] {
+        server.handle("GET", path) { exchange in
+          order.append(path)
+          return exchange.respond("")
+        }
+      }
+      let (busy, other) = (server.connect(), server.connect())
+      server.onIOThread {
+        busy.deliver(String(repeating: get("/busy"), count: 100))
+        other.deliver(get("/other"))
+      }
+      server.runPasses()
+      #expect(order.count == 101)
+      let waited = try #require(order.firstIndex(of: "/other"))
+      #expect((1...32).contains(waited))
+    }
+  }
+
   @Test("Completions for an I/O thread that is awake cost no system call; one wakes it when it sleeps")
   func wakes() throws {
     try withServer { server in

@@ -153,6 +153,16 @@ extension IOThread {
     state.pointee.handlers.append(packet)
   }
 
+  /// For an action of `runHandler` that has come to its end: whether a further packet's can follow it there and then,
+  /// within the pass's share. It counts as one of them, and the packet is in no list.
+  @_noLocks @inline(__always)
+  public func runsHandlerAtOnce(_ packet: PacketPointer) -> Bool {
+    guard state.pointee.handlersLeft > 0 else { return false }
+    state.pointee.handlersLeft &-= 1
+    state.pointee.runningPacket = packet
+    return true
+  }
+
   /// How the thread is watched that does the work now.
   public var watch: RunWatchPointer {
     @_noLocks get { state.pointee.watch }

@@ -17,6 +17,8 @@ struct IOThreadState: ~Copyable {
   var deferred = PassList()
   /// Handlers of this pass.
   var handlers = PacketList()
+  /// How many handlers this pass may still run.
+  var handlersLeft = 0
   /// The packet whose handler runs, or ran last.
   var runningPacket: PacketPointer?
   /// How the thread that does the work is watched; a watch of its own before there is one.
@@ -175,12 +177,12 @@ extension IOThreadState {
   @_noLocks
   private static func runHandlers(_ state: Pointer) -> Bool {
     let watch = state.pointee.watch
-    var left = handlersPerPass
-    while left > 0, let packet = state.pointee.handlers.removeFirst() {
+    state.pointee.handlersLeft = handlersPerPass
+    while state.pointee.handlersLeft > 0, let packet = state.pointee.handlers.removeFirst() {
+      state.pointee.handlersLeft &-= 1
       state.pointee.runningPacket = packet
       _ = MewsCore.run(packet)
       if watch.pointee.is_lost { return false }
-      left &-= 1
     }
     return true
   }

@@ -34,6 +34,8 @@ public struct Connection {
   public var heldBytes: Int
   /// The peer has sent all it will send.
   public var inputEnded: Bool
+  /// A request was dispatched whose handler is to run on the I/O thread: whoever read it sees to that.
+  var handlerIsDue: Bool
   /// When the request that runs has to be answered, on the clock of the I/O thread; of use where its route has a
   /// deadline.
   var deadline: UInt64
@@ -54,6 +56,7 @@ public struct Connection {
     phase = .head
     heldBytes = 0
     inputEnded = false
+    handlerIsDue = false
     deadline = 0
     deadlineTimer = Timer(action: { timer in Connection.deadlineTimerIsDue(timer) }, context: nil)
     previous = nil

@@ -23,13 +23,11 @@ extension Connection {
     }
     if let deadline = route.pointee.deadline { startDeadline(connection, deadline) }
     let execution = Route.execution(route)
+    connection.pointee.phase = .running
     if execution == 1 && !context.pointee.forcesWorkers {
-      connection.pointee.phase = .running
-      exchange.pointee.packet.action = { packet in Exchange.runInline(Exchange.of(packet)) }
-      context.pointee.thread.runHandler(Exchange.packet(exchange))
+      connection.pointee.handlerIsDue = true
       return false
     }
-    connection.pointee.phase = .running
     if let record = route.pointee.record { RouteRecord.cell(record, context.pointee.number).countWorkerRun() }
     Exchange.prepareForWorker(exchange, isUncounted: execution == 3)
     IOContext.queue(Exchange.packet(exchange), context)
@@ -78,22 +76,41 @@ extension Connection {
     guard let connection = exchange.pointee.connection else {
       return _unsafePerformance { endUnawaited(exchange, context) }
     }
-    handlerDidReturn(exchange, connection, context)
+    if let next = next(after: exchange, connection, context) { queueInline(next, context) }
   }
 
+  /// Lets an exchange go whose handler has been run, and reads on. Returns the next one if its handler is to run on
+  /// this thread.
   @_noLocks @inline(__always)
-  static func handlerDidReturn(
-    _ exchange: ExchangePointer, _ connection: ConnectionPointer, _ context: IOContextPointer
-  ) {
+  static func next(
+    after exchange: ExchangePointer, _ connection: ConnectionPointer, _ context: IOContextPointer
+  ) -> ExchangePointer? {
     guard case .running = connection.pointee.phase else {
-      return _unsafePerformance { discardResponse(exchange, connection, context) }
+      _unsafePerformance { discardResponse(exchange, connection, context) }
+      return nil
     }
     if !exchange.pointee.response.holdsNoBlock {
       _ = connection.pointee.output.append(contentsOf: &exchange.pointee.response, to: context.pointee.cache)
     }
-    if finish(connection, exchange) { receive(connection) }
+    if finish(connection, exchange) { readOn(connection) }
     // Whatever request it is in now will not become whole. One that runs is answered first.
     if connection.pointee.inputEnded { _unsafePerformance { inputDidEnd(connection) } }
+    return takeDue(connection)
+  }
+
+  /// The exchange whose handler is to run on this thread now, if there is one. It is the caller's to run or queue.
+  @_noLocks @inline(__always)
+  static func takeDue(_ connection: ConnectionPointer) -> ExchangePointer? {
+    guard connection.pointee.handlerIsDue else { return nil }
+    connection.pointee.handlerIsDue = false
+    return connection.pointee.exchange
+  }
+
+  /// Has a handler run on the I/O thread, behind others that wait for that.
+  @_noLocks @inline(__always)
+  static func queueInline(_ exchange: ExchangePointer, _ context: IOContextPointer) {
+    exchange.pointee.packet.action = { packet in Exchange.runInline(Exchange.of(packet)) }
+    context.pointee.thread.runHandler(Exchange.packet(exchange))
   }
 
   /// The client left while the handler ran. Its response goes now, also when a token keeps the exchange.
@@ -228,26 +245,49 @@ extension Exchange {
     exchange.pointee.packet.action = { packet in Exchange.runOnWorker(Exchange.of(packet)) }
   }
 
-  /// Runs the handler on the I/O thread, or on what was its thread when the handler began.
+  /// How many requests a connection may have answered before the handlers of others, which wait, are run. Their
+  /// responses go to the kernel at once.
+  private static var runsPerTurn: Int { @_noLocks get { 32 } }
+
+  /// Runs a handler on the I/O thread, or on what was its thread when the handler began, and then those of the requests
+  /// that have come behind it, as long as it is the connection's turn.
   @_noLocks
-  static func runInline(_ exchange: ExchangePointer) {
-    guard let route = exchange.pointee.route, let context = exchange.pointee.context else { return }
-    if hasMissedDeadline(exchange, route) { return Connection.handlerDidReturn(exchange) }
-    guard let connection = exchange.pointee.connection else { return }
+  static func runInline(_ first: ExchangePointer) {
+    guard let context = first.pointee.context else { return }
+    var exchange = first
+    var left = runsPerTurn
+    while let next = runOneInline(exchange, context) {
+      left &-= 1
+      guard left > 0, context.pointee.thread.runsHandlerAtOnce(packet(next)) else {
+        return Connection.queueInline(next, context)
+      }
+      exchange = next
+    }
+  }
+
+  /// Runs a handler. Returns the exchange behind it whose handler is to run on this thread.
+  @_noLocks @inline(__always)
+  private static func runOneInline(_ exchange: ExchangePointer, _ context: IOContextPointer) -> ExchangePointer? {
+    guard let route = exchange.pointee.route else { return nil }
+    if hasMissedDeadline(exchange, route) {
+      Connection.handlerDidReturn(exchange)
+      return nil
+    }
+    guard let connection = exchange.pointee.connection else { return nil }
     // Another thread may have prepared it.
     exchange.pointee.resources = context.pointee.resources
     // The client may have left since.
     if case .running = connection.pointee.phase {} else { leaveIOThread(exchange) }
     let measure = RouteRecord.countInline(route, context)
     if case .none = measure { return runInline(exchange, route, context, connection, .none) }
-    runMeasured(exchange, route, context, connection, measure)
+    return runMeasured(exchange, route, context, connection, measure)
   }
 
   @_noLocks @inline(never)
   private static func runMeasured(
     _ exchange: ExchangePointer, _ route: UnsafePointer<Route>, _ context: IOContextPointer,
     _ connection: ConnectionPointer, _ measure: RunMeasure
-  ) {
+  ) -> ExchangePointer? {
     runInline(exchange, route, context, connection, measure)
   }
 
@@ -255,7 +295,7 @@ extension Exchange {
   private static func runInline(
     _ exchange: ExchangePointer, _ route: UnsafePointer<Route>, _ context: IOContextPointer,
     _ connection: ConnectionPointer, _ measure: RunMeasure
-  ) {
+  ) -> ExchangePointer? {
     let watch = context.pointee.watch
     exchange.pointee.watch = watch
     let run = RouteRun.inline(route, context, measure)
@@ -265,11 +305,11 @@ extension Exchange {
     if run.isMeasured { run.observe(run.sample()) }
     guard RunWatch.enter(watch) else {
       if isOver { _unsafePerformance { returnFromTakeover(exchange, context) } }
-      return
+      return nil
     }
-    guard isOver else { return }
+    guard isOver else { return nil }
     exchange.pointee.watch = nil
-    Connection.handlerDidReturn(exchange, connection, context)
+    return Connection.next(after: exchange, connection, context)
   }
 
   /// While the handler ran, another thread took over the I/O thread's work: the result goes there as a worker's does.

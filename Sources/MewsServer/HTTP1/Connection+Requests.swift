@@ -6,6 +6,13 @@ extension Connection {
   /// The transport put bytes into the input pipe. The I/O thread.
   @_noLocks
   public static func receive(_ connection: ConnectionPointer) {
+    readOn(connection)
+    if let exchange = takeDue(connection) { queueInline(exchange, connection.pointee.context) }
+  }
+
+  /// Reads and dispatches requests until there is none, or one runs.
+  @_noLocks
+  static func readOn(_ connection: ConnectionPointer) {
     while true {
       let proceeds: Bool
       switch connection.pointee.phase {
