@@ -4,8 +4,9 @@
  * 64 clients, each with a connection of its own, send requests with and without bodies, pipelined. The handlers, all of
  * them declared inline, now and then block: before their response, after it, on both sides of it, or having said so.
  * Checks that every response is complete, in its order and of the right content, that no connection is lost, and that
- * nothing is left when the server has gone. Says how long the other connections waited for a thread that went on with
- * them. BACKEND is epoll or io_uring; otherwise the server chooses.
+ * nothing is left when the server has gone. One client more asks for nothing that blocks, without pause: so there always
+ * is somebody who waits. Says how long the I/O thread stood still each time, and how long that client waited for its
+ * answers. BACKEND is epoll or io_uring; otherwise the server chooses.
  */
 #define _GNU_SOURCE
 #include "storm.h"
@@ -24,11 +25,18 @@ enum {
     ANSWER_LIMIT = 7000,
     BLOCK_MS = 500,
     BLOCK_ONE_IN = 150,
-    DELAY_PLACES = 40000, /* of 50 us: two seconds */
+    BLOCKING_WAYS = 4, /* of those */
+    TIME_PLACES = 40000, /* of 50 us: two seconds */
+};
+
+/* How often something took how long. */
+struct times {
+    atomic_ulong all, places[TIME_PLACES + 1];
 };
 
 static atomic_bool is_stopping;
-static atomic_ulong blocked, answered, delays[DELAY_PLACES + 1];
+static atomic_ulong blocked, answered;
+static struct times stood_still, waited;
 static uint16_t port;
 static unsigned long left_over = ULONG_MAX;
 
@@ -36,6 +44,28 @@ static uint64_t now_us(void) {
     struct timespec now;
     clock_gettime(CLOCK_MONOTONIC, &now);
     return (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
+}
+
+static void note_time(struct times *times, uint64_t since) {
+    uint64_t place = (now_us() - since) / 50;
+    atomic_fetch_add(&times->places[place < TIME_PLACES ? place : TIME_PLACES], 1);
+    atomic_fetch_add(&times->all, 1);
+}
+
+/* The time within which a share of them lies, in milliseconds. */
+static double time_ms(const struct times *times, double share) {
+    unsigned long seen = 0;
+    for (int place = 0; place <= TIME_PLACES; place++) {
+        seen += times->places[place];
+        if (seen > 0 && (double)seen >= share * (double)times->all) return (place + 1) * 0.05;
+    }
+    return 0;
+}
+
+static void print_times(const char *what, const struct times *times) {
+    printf("%s: %.2f ms (median), %.2f (p90), %.2f (p99), %.2f (p99.9), %.2f (longest of %lu)\n", what,
+        time_ms(times, 0.5), time_ms(times, 0.9), time_ms(times, 0.99), time_ms(times, 0.999), time_ms(times, 1),
+        times->all);
 }
 
 /* ---- What a number stands for ----------------------------------------------------------------------------------- */
@@ -46,6 +76,7 @@ static uint64_t mix(uint64_t number) {
     return number ^ number >> 33;
 }
 
+static uint32_t way(uint64_t number) { return mix(number + 4) % BLOCK_ONE_IN; }
 static size_t body_size(uint64_t number) { return mix(number) % 3 == 0 ? mix(number + 1) % BODY_LIMIT : 0; }
 static char body_byte(uint64_t number, size_t index) { return (char)(number * 31 + index * 7 + index / 251); }
 static size_t answer_size(uint64_t number) { return mix(number + 2) % 4 == 0 ? mix(number + 3) % ANSWER_LIMIT : 40; }
@@ -66,9 +97,7 @@ static void block(void) {
 static void note_delay(void) {
     if (atomic_load(&blocked_since) == 0) return;
     uint64_t since = atomic_exchange(&blocked_since, 0);
-    if (since == 0) return;
-    uint64_t place = (now_us() - since) / 50;
-    atomic_fetch_add(&delays[place < DELAY_PLACES ? place : DELAY_PLACES], 1);
+    if (since != 0) note_time(&stood_still, since);
 }
 
 static mews_result respond(mews_exchange *exchange, uint64_t number) {
@@ -88,9 +117,8 @@ static mews_result work(mews_exchange *exchange, void *state) {
     memcpy(digits, text.data, text.length);
     uint64_t number = strtoull(digits, NULL, 10);
     mews_bytes body = mews_request_body(exchange);
-    uint32_t way = mix(number + 4) % BLOCK_ONE_IN;
-    if (way == 0 || way == 1) block();
-    if (way == 2) {
+    if (way(number) == 0 || way(number) == 1) block();
+    if (way(number) == 2) {
         mews_blocking_begin();
         usleep(BLOCK_MS * 1000);
         mews_blocking_end();
@@ -100,7 +128,7 @@ static mews_result work(mews_exchange *exchange, void *state) {
         CHECK((char)body.data[i] == body_byte(number, i), "a body with a foreign byte");
     }
     mews_result result = respond(exchange, number);
-    if (way == 1 || way == 3) block();
+    if (way(number) == 1 || way(number) == 3) block();
     return result;
 }
 
@@ -176,17 +204,46 @@ static size_t write_request(char *bytes, uint64_t number) {
     return count;
 }
 
-static void *run_client(void *argument) {
-    uint64_t seed = (uint64_t)(uintptr_t)argument;
+static struct reader *open_connection(void) {
     struct reader *reader = calloc(1, sizeof *reader);
-    char *request = malloc(PIPELINED * (BODY_LIMIT + 200));
-    CHECK(reader != NULL && request != NULL, "no memory");
+    CHECK(reader != NULL, "no memory");
     reader->socket = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     struct timeval patience = {.tv_sec = 30};
     setsockopt(reader->socket, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
     struct sockaddr_in address = {
         .sin_family = AF_INET, .sin_port = htons(port), .sin_addr = {htonl(INADDR_LOOPBACK)}};
     CHECK(connect(reader->socket, (struct sockaddr *)&address, sizeof address) == 0, "no connection");
+    return reader;
+}
+
+static void close_connection(struct reader *reader) {
+    close(reader->socket);
+    free(reader);
+}
+
+/* Asks for one thing that does not block after the other. */
+static void *run_prober(void *argument) {
+    uint64_t seed = (uint64_t)(uintptr_t)argument;
+    struct reader *reader = open_connection();
+    char request[BODY_LIMIT + 200];
+    while (!atomic_load(&is_stopping)) {
+        uint64_t number = next_random(&seed);
+        while (way(number) < BLOCKING_WAYS) number = next_random(&seed);
+        size_t length = write_request(request, number);
+        uint64_t start = now_us();
+        send_all(reader->socket, request, length);
+        read_answer(reader, number);
+        note_time(&waited, start);
+    }
+    close_connection(reader);
+    return NULL;
+}
+
+static void *run_client(void *argument) {
+    uint64_t seed = (uint64_t)(uintptr_t)argument;
+    struct reader *reader = open_connection();
+    char *request = malloc(PIPELINED * (BODY_LIMIT + 200));
+    CHECK(request != NULL, "no memory");
     while (!atomic_load(&is_stopping)) {
         uint64_t numbers[PIPELINED];
         uint32_t count = 1 + random_below(&seed, PIPELINED);
@@ -203,9 +260,8 @@ static void *run_client(void *argument) {
         for (uint32_t i = 0; i < count; i++) read_answer(reader, numbers[i]);
         CHECK(reader->start == reader->end, "bytes behind the last answer");
     }
-    close(reader->socket);
     free(request);
-    free(reader);
+    close_connection(reader);
     return NULL;
 }
 
@@ -231,36 +287,27 @@ static mews_server *start_server(const char *backend) {
     return server;
 }
 
-static double delay_ms(double share) {
-    unsigned long all = 0, seen = 0;
-    for (int place = 0; place <= DELAY_PLACES; place++) all += delays[place];
-    for (int place = 0; place <= DELAY_PLACES; place++) {
-        seen += delays[place];
-        if (seen > 0 && (double)seen >= share * (double)all) return place * 0.05;
-    }
-    return 0;
-}
-
 int main(int argc, char **argv) {
     uint64_t seconds = argc > 1 ? strtoull(argv[1], NULL, 10) : 5;
     uint64_t seed = argc > 2 ? strtoull(argv[2], NULL, 10) : 1;
     mews_server *server = start_server(argc > 3 ? argv[3] : "auto");
-    pthread_t clients[CLIENTS];
-    for (int i = 0; i < CLIENTS; i++) {
-        void *argument = (void *)(uintptr_t)mix(seed * CLIENTS + (uint64_t)i);
-        CHECK(pthread_create(&clients[i], NULL, run_client, argument) == 0, "no thread");
+    pthread_t clients[CLIENTS + 1];
+    for (int i = 0; i <= CLIENTS; i++) {
+        void *argument = (void *)(uintptr_t)mix(seed * (CLIENTS + 1) + (uint64_t)i);
+        void *(*body)(void *) = i < CLIENTS ? run_client : run_prober;
+        CHECK(pthread_create(&clients[i], NULL, body, argument) == 0, "no thread");
     }
     uint64_t end = now_ms() + seconds * 1000;
     while (now_ms() < end) usleep(20000);
     atomic_store(&is_stopping, true);
-    for (int i = 0; i < CLIENTS; i++) pthread_join(clients[i], NULL);
+    for (int i = 0; i <= CLIENTS; i++) pthread_join(clients[i], NULL);
     CHECK(mews_server_stop(server) == MEWS_OK && mews_server_wait(server) == MEWS_OK, "the server does not stop");
     mews_server_destroy(server);
     CHECK(left_over == 0, "%lu connections, exchanges and blocks are left", left_over);
-    printf("%lu answers over %d connections, none lost; %lu handlers blocked for %d ms; the others waited for "
-        "%.2f ms (median), %.2f (p90), %.2f (p99), %.2f (longest); nothing left, %ld KiB resident\n",
-        answered, CLIENTS, blocked, BLOCK_MS, delay_ms(0.5), delay_ms(0.9), delay_ms(0.99), delay_ms(1),
-        resident_kib());
+    print_times("the I/O thread stood still", &stood_still);
+    print_times("who asks for nothing that blocks waited", &waited);
+    printf("%lu answers over %d connections, none lost; %lu handlers blocked for %d ms; nothing left, %ld KiB resident\n",
+        answered, CLIENTS + 1, blocked, BLOCK_MS, resident_kib());
     CHECK(answered > 0 && blocked > 0, "nothing happened");
     return 0;
 }
