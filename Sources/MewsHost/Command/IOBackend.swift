@@ -56,8 +56,8 @@ public struct IOBackend: Sendable {
     }
   }
 
-  /// Beside each other on one machine (Benchmarks/backends), a request costs the same CPU time over both within what such
-  /// measurements scatter, and a lone request somewhat less over epoll, which all kernels have.
+  /// Beside each other on one machine (Benchmarks/backends), a request costs the same CPU time over both within what
+  /// such measurements scatter, and a lone request somewhat less over epoll, which all kernels have.
   private static let whyAutomatic = "io_uring has not measured cheaper; --io io_uring asks for it"
 
   private static func probe(without switchedOff: RingFeatures) -> RingProbe {

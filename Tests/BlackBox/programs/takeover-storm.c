@@ -4,9 +4,9 @@
  * 64 clients, each with a connection of its own, send requests with and without bodies, pipelined. The handlers, all of
  * them declared inline, now and then block: before their response, after it, on both sides of it, or having said so.
  * Checks that every response is complete, in its order and of the right content, that no connection is lost, and that
- * nothing is left when the server has gone. One client more asks for nothing that blocks, without pause: so there always
- * is somebody who waits. Says how long the I/O thread stood still each time, and how long that client waited for its
- * answers. BACKEND is epoll or io_uring; otherwise the server chooses.
+ * nothing is left when the server has gone. One client more asks for nothing that blocks, without pause: so there is
+ * always somebody who waits. Says how long the I/O thread stood still each time, and how long that client waited for
+ * its answers. BACKEND is epoll or io_uring; otherwise the server chooses.
  */
 #define _GNU_SOURCE
 #include "storm.h"
@@ -306,7 +306,8 @@ int main(int argc, char **argv) {
     CHECK(left_over == 0, "%lu connections, exchanges and blocks are left", left_over);
     print_times("the I/O thread stood still", &stood_still);
     print_times("who asks for nothing that blocks waited", &waited);
-    printf("%lu answers over %d connections, none lost; %lu handlers blocked for %d ms; nothing left, %ld KiB resident\n",
+    printf("%lu answers over %d connections, none lost; %lu handlers blocked for %d ms; nothing left, %ld KiB "
+        "resident\n",
         answered, CLIENTS + 1, blocked, BLOCK_MS, resident_kib());
     CHECK(answered > 0 && blocked > 0, "nothing happened");
     return 0;
