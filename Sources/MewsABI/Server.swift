@@ -13,7 +13,10 @@ import MewsServer
     options.workers_max <= 4096, let listenSockets = listenSocketPolicy(options.listen_sockets)
   else { return mews_result(MEWS_E_INVALID_ARGUMENT) }
   guard options.io_backend <= UInt32(MEWS_IO_URING) else { return mews_result(MEWS_E_INVALID_ARGUMENT) }
-  guard let backend = IOBackend(rawValue: options.io_backend), backend.isAvailable else {
+  guard let backend = IOBackend(rawValue: options.io_backend) else { return mews_result(MEWS_E_INVALID_ARGUMENT) }
+  let log = ServerLog(function: options.log, context: options.log_context, level: options.log_level)
+  guard backend.isAvailable else {
+    log.write(Int(MEWS_LEVEL_ERROR), "\(backend.name): \(backend.reason)")
     return mews_result(MEWS_E_UNSUPPORTED)
   }
   var hostOptions = HostOptions()
@@ -25,10 +28,11 @@ import MewsServer
   if options.drain_timeout_ms > 0 { hostOptions.server.drainTimeoutMilliseconds = options.drain_timeout_ms }
   hostOptions.server.handlerTimeoutMilliseconds = options.handler_timeout_ms
   guard HostCount.claim() else { return mews_result(MEWS_E_LIMIT) }
-  let log = ServerLog(function: options.log, context: options.log_context, level: options.log_level)
   do throws(SystemError) {
     let host = try Host(options: hostOptions, log: log)
     server.pointee = OpaquePointer(Unmanaged.passRetained(host).toOpaque())
+    log.write(
+      Int(backend.isMisunderstood ? MEWS_LEVEL_WARNING : MEWS_LEVEL_INFO), "I/O by \(backend.name) (\(backend.reason))")
     return mews_result(MEWS_OK)
   } catch {
     HostCount.release()

@@ -31,6 +31,7 @@ public final class Host: @unchecked Sendable {
   private let settings: [PluginSetting]
   let runtime = SwiftRuntime()
   private let dispatch = RouteDispatch()
+  private var hasReportedMissedDeadlines = false
   public private(set) var isStarted = false
   /// The details of the last error, for the C interface.
   public var lastError = "" { didSet { lastErrorText = CText(lastError) } }
@@ -93,10 +94,9 @@ public final class Host: @unchecked Sendable {
   ///
   /// - Returns: false when the drain timeout passed and requests were cut off.
   public func wait() -> Bool {
-    let wasJoined = server.isJoined
     let isClean = server.wait()
     timers.end()
-    if !wasJoined { reportMissedDeadlines() }
+    reportMissedDeadlines()
     guard server.isJoined else { return false }
     for plugin in plugins.reversed() where plugin.phase == .started {
       plugin.phase = .stopped
@@ -107,6 +107,8 @@ public final class Host: @unchecked Sendable {
 
   /// Says how many requests each route has left without an answer for too long, if any.
   private func reportMissedDeadlines() {
+    guard !hasReportedMissedDeadlines else { return }
+    hasReportedMissedDeadlines = true
     for plugin in plugins + [program] {
       for route in plugin.routes {
         guard let count = route.deadline?.pointee.missedCount, count > 0 else { continue }

@@ -1,6 +1,7 @@
 """Handlers that block the one I/O thread, seen through the plugin probe-takeover: others are served meanwhile, and the
 handlers' own requests, when they are let go."""
 
+import errno
 import re
 import signal
 import socket
@@ -178,3 +179,52 @@ def test_log():
     found = [line for line in server.lines if "held up an I/O thread" in line]
     assert re.search(r"probe-takeover.*POST /takeover/block: .* for \d+\.\d ms; another thread goes on", found[0]), line
     server.stop()
+
+
+def test_nobody_left():
+    """when handlers hold up every thread that could take over, the log says so, and all goes on once they are let go"""
+    server = host.Host(toolchain.probe_plugins(), "--io-threads", "2", "--workers-max", "2", "--listen-sockets", "per-thread")
+    stuck = [wire.Connection(server.port) for _ in range(3)]
+    for number, connection in enumerate(stuck):
+        begin(connection, f"/takeover/block?tag={number}")
+    server.expect_line(r"error mews: I/O thread [01] waits for a handler that does not return: the 2 threads ")
+    # One I/O thread has somebody left. Which one, and which connections it has, nobody can tell. With one socket for
+    # both, the ring of the other one would keep the news of new connections to itself.
+    others = [wire.Connection(server.port) for _ in range(20)]
+    for connection in others:
+        begin(connection, "/takeover/release")
+    for number, connection in enumerate(stuck):
+        assert connection.read().body == f"waited {number}".encode()
+    for connection in others:
+        assert connection.read().body == b"released"
+    for connection in stuck + others:
+        connection.socket.close()
+    server.stop()
+
+
+def test_port_is_free():
+    """a server that stops while a handler is stuck refuses connections, and leaves its port to another"""
+    server = started()
+    with wire.Connection(server.port) as stuck, wire.Connection(server.port) as other:
+        begin(stuck, "/takeover/block?tag=last")
+        await_waiting(server.port, 1)
+        other.send("POST /takeover/release HTTP/1.1\r\nHost: localhost\r\n")
+        assert wire.get(server.port, "/takeover/index").status == 200
+        server.signal(signal.SIGINT)
+        host.wait_until(lambda: can_bind(server.port), "the port is free")
+        other.send("Content-Length: 0\r\n\r\n")
+        assert other.read().body == b"released"
+        assert stuck.read().body == b"waited last"
+    assert server.wait() == 0
+
+
+def can_bind(port):
+    with socket.socket() as candidate:
+        candidate.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            candidate.bind(("127.0.0.1", port))
+            candidate.listen()
+        except OSError as error:
+            assert error.errno == errno.EADDRINUSE, error
+            return False
+        return True

@@ -63,8 +63,8 @@ struct DoctorTests {
     #expect(few.mark == .note && few.text.contains("960 connections"))
     #expect(few.advice?.hasPrefix("'ulimit -n 65536'") == true)
     let capped = try finding("descriptors") { $0.descriptors = .init(soft: 1024, hard: 2048) }
-    #expect(capped.advice?.hasPrefix("have the hard limit raised") == true)
-    #expect(try finding("descriptors") { $0.descriptors = .init(soft: 63, hard: 63) }.mark == .problem)
+    #expect(capped.advice?.hasPrefix("the hard limit is 2048: have root raise it to 65536") == true)
+    #expect(try finding("descriptors") { $0.descriptors = .init(soft: 63, hard: 63) }.mark == .note)
     #expect(try finding("descriptors") { $0.descriptors = .init(soft: .max, hard: .max) }.text == "no limit")
   }
 

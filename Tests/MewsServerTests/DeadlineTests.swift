@@ -354,15 +354,36 @@ struct MetDeadlineTests {
         server.passTime(milliseconds: 101)
         #expect(client.receive() == ok("hello"))
         #expect(exchange.respond("again") == mews_result(MEWS_E_WRONG_STATE))
+        client.send(get("/other"))
+        #expect(client.receive() == ok("other"), "the connection does not wait for the handler")
         server.passTime(milliseconds: 500)
         return isOK
       }
+      server.handle("GET", "/other", timeout: 100) { $0.respond("other") }
       for _ in 0..<2 {
         client.send(get("/"))
         #expect(client.receive() == "")
         #expect(client.state == .open)
       }
       #expect(server.missedDeadlines("/") == 0)
+    }
+  }
+
+  @Test("Handlers of the same pass take nothing of the time of a request that is dispatched behind them")
+  func behindOthers() throws {
+    try withStoppedClock { server in
+      let client = server.connect()
+      server.handle("GET", "/") { exchange in
+        server.moveClock(milliseconds: 90)
+        return exchange.respond("hello")
+      }
+      server.handle("GET", "/worker", on: MEWS_EXECUTION_WORKER, timeout: 100) { $0.respond("in time") }
+      client.send(get("/") + get("/worker"))
+      #expect(client.receive() == ok("hello"))
+      server.passTime(milliseconds: 100)
+      #expect(client.receive() == "")
+      server.runWorkers()
+      #expect(client.receive() == ok("in time"))
     }
   }
 

@@ -46,6 +46,26 @@ struct DrainTests {
     }
   }
 
+  @Test("Of requests that wait for a slow reader, the next one is answered, and says that it is the last")
+  func slowReader() throws {
+    var limits = ServerLimits()
+    limits.outputPause = 1_000
+    try withServer(limits: limits) { server in
+      let body = String(repeating: "x", count: 2_000)
+      server.handle("GET", "/") { $0.respond(body) }
+      let client = server.connect()
+      client.isReading = false
+      client.send(String(repeating: get("/"), count: 3))
+      server.drain()
+      #expect(!server.hasStopped)
+      client.isReading = true
+      server.runPasses()
+      #expect(client.receive() == ok(body) + okAndClose(body))
+      client.finishSending()
+      #expect(server.hasStopped)
+    }
+  }
+
   @Test("A connection whose handler responded just before the drain is closed, too")
   func respondedBefore() throws {
     try withServer { server in

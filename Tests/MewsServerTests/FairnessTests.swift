@@ -75,6 +75,27 @@ struct FairnessTests {
     }
   }
 
+  @Test("What is for workers goes to them before the inline handlers of the pass")
+  func workersFirst() throws {
+    try withServer { server in
+      server.handle("GET", "/worker", on: MEWS_EXECUTION_WORKER) { $0.respond("worker") }
+      var handlersOfWorkers = 0
+      server.handle("GET", "/inline") { exchange in
+        handlersOfWorkers += server.runHandlersOfWorkers()
+        return exchange.respond("inline")
+      }
+      let (first, second) = (server.connect(), server.connect())
+      server.onIOThread {
+        first.deliver(get("/inline"))
+        second.deliver(get("/worker"))
+      }
+      server.runPasses()
+      #expect(handlersOfWorkers == 1)
+      #expect(first.receive() == ok("inline"))
+      #expect(second.receive() == ok("worker"))
+    }
+  }
+
   @Test("Completions for an I/O thread that is awake cost no system call; one wakes it when it sleeps")
   func wakes() throws {
     try withServer { server in

@@ -227,6 +227,30 @@ struct RingConnectionTests {
     }
   }
 
+  @Test("A connection that is to be closed when there is nothing left to send is closed")
+  func closeAfterSend() throws {
+    try withServer { server in
+      server.stopClock()
+      server.handle("GET", "/stuck", timeout: 100) { exchange in
+        let result = exchange.respond("hello")
+        server.takeOver()
+        // The response goes out while the handler is stuck behind it.
+        server.passTime(milliseconds: 101)
+        for _ in 0..<3 { server.runPass() }
+        return result
+      }
+      let client = try LoopbackClient(to: server)
+      #expect(client.send(get("/stuck", "Connection: close")))
+      #expect(
+        server.runPasses {
+          client.read()
+          return client.isAtEnd
+        })
+      #expect(client.received.count > 0)
+      client.disconnect()
+    }
+  }
+
   private func bodySize(of request: [UInt8]) -> Int {
     let end = Array("\r\n\r\n".utf8)
     let head = request.indices.first { request[$0...].starts(with: end) } ?? request.count

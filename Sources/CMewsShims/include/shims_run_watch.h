@@ -57,6 +57,11 @@ SHIM_NO_LOCKS static inline bool shim_run_enter(struct shim_run_watch *_Nonnull 
     return (claim & ~(uint64_t)1) != watch->number || shim_run_settle(watch);
 }
 
+/* Whether the present run was taken. For the thread itself. */
+SHIM_NO_LOCKS static inline bool shim_run_is_taken(const struct shim_run_watch *_Nonnull watch) {
+    return __atomic_load_n(&watch->claim, __ATOMIC_RELAXED) == (watch->number | 1);
+}
+
 /* The handler goes on, and touches nothing of the I/O thread's. */
 SHIM_NO_LOCKS static inline void shim_run_resume(struct shim_run_watch *_Nonnull watch) {
     __atomic_store_n(&watch->word, watch->number, __ATOMIC_RELEASE);

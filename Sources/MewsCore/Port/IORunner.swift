@@ -20,6 +20,8 @@ struct IORunner: ~Copyable {
   var isStarting = false
   /// Guarded by the pool's lock: the stack of those that stand by.
   var next: IORunnerPointer?
+  /// Whether its `start` hook has given it what it needs.
+  var hasStarted = false
   /// The thread's own ring, where I/O threads work with rings.
   var ring: Ring?
   /// For the watcher. In memory of its own, since that changes it whatever the thread does with its context.
@@ -100,11 +102,11 @@ struct IORunner: ~Copyable {
     shim_thread_set_name(runner.pointee.name.prefix.utf8Start, runner.pointee.name.number)
     let sample = runner.pointee.sample
     sample.pointee = WorkerSample(keepsDescriptor: true)
-    var isReady = hooks.start?(hooks.context) ?? true
-    isReady = openRing(runner) && isReady
-    if !isReady { IORunnerPoolState.cannotStandBy(runner) }
+    var isReady = prepare(runner)
     var hasOrder = runner.pointee.assignment != nil
-    while hasOrder || (isReady && IORunnerPoolState.standBy(runner)) {
+    while true {
+      while !hasOrder && !isReady && IORunnerPoolState.awaitAnotherTry(runner) { isReady = prepare(runner) }
+      guard hasOrder || (isReady && IORunnerPoolState.standBy(runner)) else { break }
       hasOrder = false
       awaitOrder(runner)
       guard let assignment = runner.pointee.assignment else { break }
@@ -117,7 +119,8 @@ struct IORunner: ~Copyable {
         // What was armed on it, another thread has armed on its own.
         ring.awaitRelease()
         ring.destroy()
-        isReady = openRing(runner) && isReady
+        runner.pointee.ring = nil
+        isReady = prepare(runner)
       }
       RunWatch.reset(runner.pointee.watch)
     }
@@ -127,9 +130,16 @@ struct IORunner: ~Copyable {
     return nil
   }
 
+  /// Gives the thread what it needs and does not have yet. False: some of it could not be had.
+  private static func prepare(_ runner: IORunnerPointer) -> Bool {
+    let hooks = runner.pointee.pool.pointee.hooks
+    if !runner.pointee.hasStarted { runner.pointee.hasStarted = hooks.start?(hooks.context) ?? true }
+    return runner.pointee.hasStarted && openRing(runner)
+  }
+
   /// Makes the thread's ring, where it is to have one. False: it could not be made.
   private static func openRing(_ runner: IORunnerPointer) -> Bool {
-    guard let features = runner.pointee.pool.pointee.ringFeatures else { return true }
+    guard let features = runner.pointee.pool.pointee.ringFeatures, runner.pointee.ring == nil else { return true }
     runner.pointee.ring = try? Ring.createFitting(features)
     guard var ring = runner.pointee.ring else { return false }
     let hooks = runner.pointee.pool.pointee.hooks

@@ -12,9 +12,11 @@ struct IORunnerPoolState: ~Copyable {
   struct Seat {
     let work: IOThreadState.Pointer
     var runner: IORunnerPointer?
-    /// The watcher's: what it last saw in the runner's word, and since when.
+    /// The watcher's: what it last saw in the runner's word, and since when, and whether it has said that nobody can
+    /// take the run over.
     var word: UInt64 = 1
     var since: Int64 = 0
+    var isStranded = false
   }
 
   // Guarded by the lock, as are the seats' runners.
@@ -135,11 +137,24 @@ struct IORunnerPoolState: ~Copyable {
     return true
   }
 
-  /// The calling runner lacks what it would need to stand by.
-  static func cannotStandBy(_ runner: IORunnerPointer) {
-    runner.pointee.pool.pointee.lock.lock()
-    hasStarted(runner)
-    runner.pointee.pool.pointee.lock.unlock()
+  /// How long a runner waits that lacks what it would need to stand by, in nanoseconds.
+  private static var retryPause: Int64 { 100_000_000 }
+
+  /// The calling runner lacks what it would need to stand by, descriptors or memory: waits a moment. It counts as one
+  /// that is about to stand by, so that no other is made, which would lack the same. False: the pool ends.
+  static func awaitAnotherTry(_ runner: IORunnerPointer) -> Bool {
+    let pool = runner.pointee.pool
+    pool.pointee.lock.lock()
+    let isEnding = pool.pointee.isEnding
+    if !isEnding && !runner.pointee.isStarting {
+      runner.pointee.isStarting = true
+      pool.pointee.starting += 1
+    }
+    pool.pointee.lock.unlock()
+    guard !isEnding else { return false }
+    let address = withUnsafePointer(to: runner.pointee.word) { UnsafeRawPointer($0) }
+    _ = shim_futex_wait_until(address, IORunner.standingBy, shim_monotonic_nanoseconds() &+ retryPause)
+    return true
   }
 
   /// With the lock held.
@@ -183,20 +198,24 @@ struct IORunnerPoolState: ~Copyable {
 
   // MARK: For the watcher
 
-  /// Gives the work of a seat to a thread that stands by, if the handler still runs whose number this is.
-  static func takeOver(_ pool: Pointer, seat: Int, number: UInt64, after nanoseconds: Int64) {
+  /// Gives the work of a seat to a thread that stands by, if the handler still runs whose number this is. False: nobody
+  /// can take it.
+  static func takeOver(_ pool: Pointer, seat: Int, number: UInt64, after nanoseconds: Int64) -> Bool {
     pool.pointee.lock.lock()
     guard let stuck = pool.pointee.seats[seat].runner, RunWatch.word(stuck.pointee.watch) == number else {
-      return pool.pointee.lock.unlock()
+      pool.pointee.lock.unlock()
+      return true
     }
     guard IOThreadState.mayBeAdopted(pool.pointee.seats[seat].work), let standby = takeStandby(pool) else {
       pool.pointee.figures.missed += 1
-      return pool.pointee.lock.unlock()
+      pool.pointee.lock.unlock()
+      return false
     }
     guard shim_run_take(stuck.pointee.watch, number) else {
       standby.pointee.next = pool.pointee.first
       pool.pointee.first = standby
-      return pool.pointee.lock.unlock()
+      pool.pointee.lock.unlock()
+      return true
     }
     seatRunner(standby, pool, seat)
     pool.pointee.figures.taken += 1
@@ -204,6 +223,7 @@ struct IORunnerPoolState: ~Copyable {
     pool.pointee.figures.delays[max(0, place)] += 1
     pool.pointee.lock.unlock()
     give(standby, pool, seat, isGiven: false, nanoseconds: nanoseconds)
+    return true
   }
 
   private static func give(

@@ -74,7 +74,9 @@ extension IOThread {
   }
 
   /// Milliseconds on the clock of `now`, read this moment. Any thread may call this.
-  public static var clock: UInt64 { monotonicMilliseconds() }
+  public static var clock: UInt64 {
+    @_noLocks get { monotonicMilliseconds() }
+  }
 
   /// Has the thread run a packet's action. Any thread may call this. The packet is lent until its action runs; packets
   /// of one poster are run in their order.
@@ -173,6 +175,13 @@ extension IOThread {
   @_noLocks
   public func runAtPassEnd(_ node: PassNodePointer) {
     state.pointee.passEnd.append(node)
+  }
+
+  /// Runs a node once before the handlers of this pass, or at its end, whichever comes next: for what other threads can
+  /// go on with meanwhile.
+  @_noLocks
+  public func runBeforeHandlers(_ node: PassNodePointer) {
+    state.pointee.handOver.append(node)
   }
 
   /// Runs a node once at the beginning of the next pass, which then does not sleep. For work that has had its share of

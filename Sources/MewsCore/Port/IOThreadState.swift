@@ -13,6 +13,8 @@ struct IOThreadState: ~Copyable {
   var wakeSource: EventSource
   let wheel: TimerWheel
   var nextPass = PassList()
+  /// Run before the handlers of a pass, and at its end.
+  var handOver = PassList()
   var passEnd = PassList()
   var deferred = PassList()
   /// Handlers of this pass.
@@ -94,6 +96,7 @@ extension IOThreadState {
     tellSources(state, events)
     runPackets(state)
     state.pointee.wheel.advance(to: state.pointee.now)
+    while let node = state.pointee.handOver.removeFirst() { run(node) }
     guard runHandlers(state) else { return false }
     finishPass(state)
     return true
@@ -119,9 +122,10 @@ extension IOThreadState {
   @_noLocks
   static func finishPass(_ state: Pointer) {
     repeat {
+      while let node = state.pointee.handOver.removeFirst() { run(node) }
       while let node = state.pointee.passEnd.removeFirst() { run(node) }
       while let node = state.pointee.deferred.removeFirst() { run(node) }
-    } while !state.pointee.passEnd.isEmpty
+    } while !state.pointee.passEnd.isEmpty || !state.pointee.handOver.isEmpty
   }
 
   /// Waits for events, and returns how many there are. The time to the next timer counts from the beginning of the last

@@ -38,6 +38,11 @@ extension shim_run_watch {
   @_noLocks @inlinable @inline(__always)
   public static func enter(_ watch: RunWatchPointer) -> Bool { shim_run_enter(watch) }
 
+  /// Whether the present run has lost the work already, in which case those who took it have noted how long it was. For
+  /// the thread itself.
+  @_noLocks
+  public static func isTaken(_ watch: RunWatchPointer) -> Bool { shim_run_is_taken(watch) }
+
   /// The handler goes on, after `enter`.
   @_noLocks @inlinable @inline(__always)
   public static func resume(_ watch: RunWatchPointer) { shim_run_resume(watch) }

@@ -22,6 +22,8 @@ struct TakeoverWatcher {
   private static var pause: Int64 { 1_000_000 }
   /// A handler that burns CPU for so long, in nanoseconds, is treated as one that sleeps.
   private static var patience: Int64 { 10_000_000 }
+  /// When nobody has been able to take over for so long, in nanoseconds, that is said.
+  private static var reportPatience: Int64 { 100_000_000 }
   /// It goes to sleep after so many looks at which no handler had run.
   private static var quietLooks: Int { 64 }
 
@@ -112,12 +114,18 @@ struct TakeoverWatcher {
       if !isSame {
         seat.pointee.word = word
         seat.pointee.since = now
+        seat.pointee.isStranded = false
       }
       let isStuck = isSame && RunWatch.isRun(word) && mayTake(runner, now &- seat.pointee.since)
       let nanoseconds = now &- seat.pointee.since
       isActive = isActive || !isSame || RunWatch.isRun(word)
       pool.pointee.lock.unlock()
-      if isStuck { IORunnerPoolState.takeOver(pool, seat: number, number: word, after: nanoseconds) }
+      guard isStuck, !IORunnerPoolState.takeOver(pool, seat: number, number: word, after: nanoseconds),
+        nanoseconds >= reportPatience, !seat.pointee.isStranded
+      else { continue }
+      seat.pointee.isStranded = true
+      let hooks = pool.pointee.hooks
+      hooks.stranded?(hooks.context, number)
     }
     return isActive
   }

@@ -66,6 +66,9 @@ public struct IORunnerHooks {
   public var ring: (@convention(c) (_ context: UnsafeMutableRawPointer?, _ ring: UnsafeRawPointer) -> Bool)?
   /// Called last thing on the thread.
   public var exit: (@convention(c) (_ context: UnsafeMutableRawPointer?) -> Void)?
+  /// Called by the thread that watches the others, once a handler, when nobody can take over the work of the I/O thread
+  /// with this number, which that handler holds up.
+  public var stranded: (@convention(c) (_ context: UnsafeMutableRawPointer?, _ ioThread: Int) -> Void)?
   /// Passed to all. The caller keeps it valid until the threads have been joined.
   public var context: UnsafeMutableRawPointer?
 
@@ -73,11 +76,13 @@ public struct IORunnerHooks {
     start: (@convention(c) (_ context: UnsafeMutableRawPointer?) -> Bool)? = nil,
     ring: (@convention(c) (_ context: UnsafeMutableRawPointer?, _ ring: UnsafeRawPointer) -> Bool)? = nil,
     exit: (@convention(c) (_ context: UnsafeMutableRawPointer?) -> Void)? = nil,
+    stranded: (@convention(c) (_ context: UnsafeMutableRawPointer?, _ ioThread: Int) -> Void)? = nil,
     context: UnsafeMutableRawPointer? = nil
   ) {
     self.start = start
     self.ring = ring
     self.exit = exit
+    self.stranded = stranded
     self.context = context
   }
 }

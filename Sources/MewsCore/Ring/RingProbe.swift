@@ -6,7 +6,9 @@ import Synchronization
 /// carried back to older kernels, taken out of newer ones, and forbidden in containers.
 public struct RingProbe: Sendable {
   /// What works.
-  public let features: RingFeatures
+  public private(set) var features: RingFeatures
+  /// What does not count as working, whether it does or not.
+  private var switchedOff: RingFeatures = []
   /// Why there is no ring at all, where there is none: a clause.
   public let refusal: String?
   /// Whether another probe would say the same: nothing failed for want of descriptors or memory.
@@ -38,7 +40,10 @@ public struct RingProbe: Sendable {
 
   /// The probe with some features treated as if their trials had failed.
   public func without(_ switchedOff: RingFeatures) -> RingProbe {
-    RingProbe(features: features.subtracting(switchedOff), refusal: refusal, isConclusive: isConclusive)
+    var probe = self
+    probe.features.subtract(switchedOff)
+    probe.switchedOff.formUnion(switchedOff)
+    return probe
   }
 
   /// Why a ring is used, or is not: a clause.
@@ -46,8 +51,9 @@ public struct RingProbe: Sendable {
     if let refusal { return refusal }
     let missing = RingFeatures.required.subtracting(features)
     guard missing.isEmpty else { return "no io_uring without \(missing.list)" }
-    let optional = RingFeatures.all.subtracting(features)
-    return optional.isEmpty ? "every probe passed" : "probes passed but for \(optional.list)"
+    let failed = RingFeatures.all.subtracting(features).subtracting(switchedOff)
+    let result = failed.isEmpty ? "every probe passed" : "probes passed but for \(failed.list)"
+    return switchedOff.isEmpty ? result : "\(result), \(switchedOff.list) switched off"
   }
 
   /// Tries everything. Takes about a millisecond.

@@ -185,7 +185,10 @@ private struct ArgumentParser {
   private mutating func apply(_ option: CommandOption, value: String) throws(UsageError) -> Bool {
     switch option {
     case .io: return Self.assign(IOBackendChoice(rawValue: value), to: &options.ioBackend)
-    case .ioWithout: return Self.assign(try? RingFeatures(parsing: value), to: &options.ioWithout)
+    case .ioWithout:
+      guard let features = try? RingFeatures(parsing: value) else { return false }
+      options.ioWithout.formUnion(features)
+      return true
     case .listenSockets: return Self.assign(ListenSocketPolicy(rawValue: value), to: &options.listenSockets)
     case .execution: return Self.assign(ExecutionPolicy(rawValue: value), to: &options.execution)
     case .logLevel: return Self.assign(LogLevel.allCases.first { $0.name == value }, to: &options.logLevel)

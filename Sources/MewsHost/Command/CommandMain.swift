@@ -31,7 +31,7 @@ public enum CommandMain {
     let log = StandardErrorLog.make(level: options.logLevel)
     let backend = IOBackend(options.ioBackend, without: options.ioWithout)
     guard backend.isAvailable else {
-      log.write(Int(MEWS_LEVEL_ERROR), "--io \(backend.name): \(backend.reason)")
+      log.write(Int(MEWS_LEVEL_ERROR), "\(backend.request): \(backend.reason)")
       return 1
     }
     var listeners: [ListeningSet] = []

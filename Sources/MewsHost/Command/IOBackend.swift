@@ -11,14 +11,23 @@ public struct IOBackend: Sendable {
   public let name: String
   /// Why this one: a clause.
   public let reason: String
+  /// What asked for it, as it was written: `--io io_uring`, `MEWS_IO=io_uring`.
+  public let request: String
+  /// Whether the environment says something that is not understood; the reason tells.
+  public let isMisunderstood: Bool
   /// Whether this kernel has it.
   public let isAvailable: Bool
   /// What the rings of the I/O threads use; nil for epoll.
   public let ringFeatures: RingFeatures?
 
-  private init(name: String, reason: String, isAvailable: Bool = true, ringFeatures: RingFeatures? = nil) {
+  private init(
+    name: String, reason: String, request: String, isMisunderstood: Bool, isAvailable: Bool = true,
+    ringFeatures: RingFeatures? = nil
+  ) {
     self.name = name
     self.reason = reason
+    self.request = request
+    self.isMisunderstood = isMisunderstood
     self.isAvailable = isAvailable
     self.ringFeatures = ringFeatures
   }
@@ -44,14 +53,20 @@ public struct IOBackend: Sendable {
     let isFromEnvironment = choice == .automatic && environment.choice != nil
     let choice = isFromEnvironment ? environment.choice ?? choice : choice
     let asked = (isFromEnvironment ? "MEWS_IO asks for it" : "asked for") + environment.complaint
+    let request = (isFromEnvironment ? "MEWS_IO=" : "--io ") + choice.rawValue
+    let isMisunderstood = !environment.complaint.isEmpty
     switch choice {
-    case .epoll: self.init(name: "epoll", reason: asked)
-    case .automatic: self.init(name: "epoll", reason: Self.whyAutomatic + environment.complaint)
+    case .epoll: self.init(name: "epoll", reason: asked, request: request, isMisunderstood: isMisunderstood)
+    case .automatic:
+      self.init(
+        name: "epoll", reason: Self.whyAutomatic + environment.complaint, request: request,
+        isMisunderstood: isMisunderstood)
     case .ioUring:
       let probe = Self.probe(without: switchedOff)
       let reason = asked + "; " + probe.reason
       self.init(
-        name: "io_uring", reason: probe.isUsable ? reason : probe.reason, isAvailable: probe.isUsable,
+        name: "io_uring", reason: probe.isUsable ? reason : probe.reason, request: request,
+        isMisunderstood: isMisunderstood, isAvailable: probe.isUsable,
         ringFeatures: probe.isUsable ? probe.features : nil)
     }
   }
@@ -59,6 +74,9 @@ public struct IOBackend: Sendable {
   /// Beside each other on one machine (Benchmarks/backends), a request costs the same CPU time over both within what
   /// such measurements scatter, and a lone request somewhat less over epoll, which all kernels have.
   private static let whyAutomatic = "io_uring has not measured cheaper; --io io_uring asks for it"
+
+  /// What the process's environment says is to be left alone.
+  static var switchedOffByEnvironment: RingFeatures { Environment().switchedOff }
 
   private static func probe(without switchedOff: RingFeatures) -> RingProbe {
     let everything = RingProbe(assuming: .all)
@@ -76,13 +94,18 @@ public struct IOBackend: Sendable {
     init() {
       if let value = Self.value("MEWS_IO") {
         choice = IOBackendChoice(rawValue: value)
-        if choice == nil { complaint += "; MEWS_IO is not understood" }
+        if choice == nil {
+          let choices = IOBackendChoice.allCases.map(\.rawValue).joined(separator: ", ")
+          complaint += "; MEWS_IO is \(printable(value)), which is none of \(choices)"
+        }
       }
       guard let list = Self.value("MEWS_IO_WITHOUT") else { return }
-      do throws(UnknownRingFeature) {
-        switchedOff = try RingFeatures(parsing: list)
-      } catch {
-        complaint += "; MEWS_IO_WITHOUT is not understood"
+      for name in list.split(separator: ",") {
+        do throws(UnknownRingFeature) {
+          switchedOff.formUnion(try RingFeatures(parsing: String(name)))
+        } catch {
+          complaint += "; MEWS_IO_WITHOUT names \(printable(error.name)), which is no feature"
+        }
       }
     }
 

@@ -107,7 +107,7 @@ struct WorkerMain {
   private func report(_ host: Host) {
     let server = host.server.options
     log.write(
-      Int(MEWS_LEVEL_INFO),
+      Int(backend.isMisunderstood ? MEWS_LEVEL_WARNING : MEWS_LEVEL_INFO),
       "I/O by \(backend.name) (\(backend.reason)); I/O threads: \(server.effectiveIOThreads), "
         + "workers: \(server.effectiveWorkers) at once, \(server.effectiveWorkersMaximum) threads at most")
     for listener in host.server.listeningSets {
@@ -175,11 +175,13 @@ private final class StopWatcher: @unchecked Sendable {
       case .nothing, .message(.ready): break
       case .message(.stop):
         isStopping = true
+        host.server.becomeLastOnAddresses()
         host.stop()
       case .end:
         // The supervisor is gone: so is the worker, in good order.
         isControlOpen = false
         isStopping = true
+        host.server.becomeLastOnAddresses()
         host.stop()
       }
     }

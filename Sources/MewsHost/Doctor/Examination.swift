@@ -20,7 +20,7 @@ struct Examination {
     [
       kernel, processors, descriptors, lockedMemory, listenQueue, ringSwitch, systemCallFilter, membarrier,
       threadWatch,
-    ] + essentials + ring + [backend, workerMonitor, takeover]
+    ] + essentials + ring + [backend, supervisor, workerMonitor, takeover]
   }
 
   private var kernel: Finding {
@@ -58,7 +58,8 @@ struct Examination {
     guard soft != .max else { return Finding(.ok, "descriptors", "no limit") }
     if soft < Self.reservedDescriptors {
       return Finding(
-        .problem, "descriptors", "\(soft) is too low a limit to start with", advice: Self.raiseDescriptors(hard))
+        .note, "descriptors", "\(soft) at once, which leave hardly any for connections",
+        advice: Self.raiseDescriptors(hard))
     }
     let text = "\(soft) at once, which is about \(soft - Self.reservedDescriptors) connections"
     guard soft < Self.usefulConnections else { return Finding(.ok, "descriptors", text) }
@@ -66,9 +67,11 @@ struct Examination {
   }
 
   private static func raiseDescriptors(_ hard: UInt64) -> String {
-    let target = min(hard, 65_536)
-    let raise = "'ulimit -n \(target)' in the shell that starts it, or LimitNOFILE= in its systemd unit"
-    return target < usefulConnections ? "have the hard limit raised; then \(raise)" : raise
+    guard hard >= usefulConnections else {
+      return
+        "the hard limit is \(hard): have root raise it to 65536 in limits.conf, or by LimitNOFILE= in the systemd unit"
+    }
+    return "'ulimit -n \(min(hard, 65_536))' in the shell that starts it, or LimitNOFILE= in its systemd unit"
   }
 
   private var lockedMemory: Finding {
@@ -145,9 +148,25 @@ struct Examination {
     }
   }
 
+  private var supervisor: Finding {
+    facts.selfError == 0
+      ? Finding(.ok, "supervisor", "it can start worker processes, from /proc/self/exe")
+      : Finding(
+        .problem, "supervisor",
+        "it cannot start worker processes (/proc/self/exe: \(SystemError.text(facts.selfError)))",
+        advice: "mount /proc, or run with --no-supervisor")
+  }
+
   private var backend: Finding {
     let choice = IOBackend(.automatic)
-    return Finding(.ok, "--io auto", "takes \(choice.name) (\(choice.reason))")
+    guard choice.isAvailable else {
+      return Finding(
+        .problem, "--io auto", "\(choice.request): \(choice.reason)",
+        advice: "take MEWS_IO or MEWS_IO_WITHOUT out of the environment, or say --io epoll")
+    }
+    return Finding(
+      choice.isMisunderstood ? .note : .ok, "--io auto", "takes \(choice.name) (\(choice.reason))",
+      advice: choice.isMisunderstood ? "mend the environment variable" : nil)
   }
 
   private var workerMonitor: Finding {
@@ -159,12 +178,17 @@ struct Examination {
   }
 
   private var takeover: Finding {
-    facts.hasMembarrier && facts.threadWatchError == 0
-      ? Finding(.ok, "takeover", "an I/O thread whose handler blocks is replaced")
-      : Finding(
+    guard facts.hasMembarrier else {
+      return Finding(
         .note, "takeover",
         "an I/O thread whose handler blocks cannot be replaced, so handlers run inline only if declared so",
-        advice: "needs membarrier and thread states")
+        advice: "needs membarrier")
+    }
+    return facts.threadWatchError == 0
+      ? Finding(.ok, "takeover", "an I/O thread whose handler blocks is replaced")
+      : Finding(
+        .note, "takeover", "an I/O thread whose handler blocks is replaced, after 10 ms instead of 1",
+        advice: "needs thread states")
   }
 
   private static func count(_ number: Int, _ name: String) -> String { "\(number) \(name)\(number == 1 ? "" : "s")" }

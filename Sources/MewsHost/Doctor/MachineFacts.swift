@@ -37,6 +37,8 @@ struct MachineFacts {
   var hasMembarrier = false
   /// The errno for which a thread cannot see whether another sleeps; 0 when it can.
   var threadWatchError: Int32 = 0
+  /// The errno for which the supervisor cannot start its own program anew; 0 when it can.
+  var selfError: Int32 = 0
   /// What no server does without, and the errno of its failure; 0 when it works.
   var essentials: [(name: String, error: Int32)] = []
 
@@ -56,11 +58,10 @@ struct MachineFacts {
     facts.ringSwitch = number(of: "/proc/sys/kernel/io_uring_disabled")
     facts.hasSystemCallFilter = seccompMode(ofStatus: SmallFile.text("/proc/self/status")).map { $0 != 0 }
     facts.ringProbe = RingProbe.ofThisProcess
-    if let list = getenv("MEWS_IO_WITHOUT"), let features = try? RingFeatures(parsing: String(cString: list)) {
-      facts.ringSwitchedOff = features
-    }
+    facts.ringSwitchedOff = IOBackend.switchedOffByEnvironment
     facts.hasMembarrier = shim_has_membarrier()
     facts.threadWatchError = shim_try_thread_watch()
+    facts.selfError = access("/proc/self/exe", X_OK) == 0 ? 0 : errno
     facts.essentials = [
       ("epoll", shim_try_epoll()), ("eventfd", shim_try_eventfd()), ("timerfd", shim_try_timerfd()),
       ("a listening socket", shim_try_listen()),

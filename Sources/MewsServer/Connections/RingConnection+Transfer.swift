@@ -92,12 +92,12 @@ extension RingConnection {
 // MARK: Sending
 
 extension RingConnection {
-  /// Begins to send what the output pipe holds.
+  /// The protocol is done with a response, in the same pass: begins to send what the output pipe holds. It may hold
+  /// nothing: the bytes went before, or there was no memory for them.
   @_noLocks
   static func flush(_ socket: RingConnectionPointer) {
-    guard !socket.pointee.isClosed, !socket.pointee.output.isArmed, socket.pointee.connection.output.count > 0 else {
-      return
-    }
+    guard !socket.pointee.isClosed, !socket.pointee.output.isArmed else { return }
+    guard socket.pointee.connection.output.count > 0 else { return Connection.outputDidDrain(connection(socket)) }
     socket.pointee.proactor.arm(output(socket))
   }
 
@@ -120,10 +120,9 @@ extension RingConnection {
     guard completion.result >= 0 else { return _unsafePerformance { sendFailed(socket, completion.result) } }
     let cache = connection.pointee.context.pointee.cache
     let advance = connection.pointee.output.consume(Int(completion.result), to: cache)
-    flush(socket)
-    // Responses that come of it are flushed at the end of the pass.
+    // Responses that come of it are flushed at the end of the pass, too.
     if case .writerResumed = advance { Connection.outputDidResume(connection) }
-    if !socket.pointee.isClosed && connection.pointee.output.count == 0 { Connection.outputDidDrain(connection) }
+    flush(socket)
   }
 
   private static func sendFailed(_ socket: RingConnectionPointer, _ result: Int32) {

@@ -31,6 +31,8 @@ public struct RoutePolicy: Sendable {
   /// Whether the class is learned.
   public let isLearned: Bool
 
+  /// Runs of the class that have called a function that may wait.
+  private var blockingCalls = 0
   private var shortRuns = 0
   private var longestShortRun: Int64 = 0
   private var history = RunHistory()
@@ -82,15 +84,25 @@ public struct RoutePolicy: Sendable {
   }
 
   /// Why the route has its class, with what is known of its last runs.
-  public var explanation: String {
+  ///
+  /// - Parameter mayPromote: whether a route may become inline now.
+  public func explanation(mayPromote: Bool) -> String {
     if let lastComplaint { return "\(reason), although \(lastComplaint); seen \(inlineWaits) times" }
     guard isLearned, execution == .worker, history.count > 0 else { return reason.description }
-    let now =
-      history.waitCount > 0
-      ? "\(history.waitCount) of the last \(history.count) measured runs waited, "
-        + "longest \(duration(history.longestWait))"
-      : "\(shortRuns) of \(shortRunsNeeded) short runs in a row, longest \(duration(history.longestBurn))"
+    let now = lastRuns(mayPromote)
     return reason == .initial ? now : "\(reason); \(now)"
+  }
+
+  private func lastRuns(_ mayPromote: Bool) -> String {
+    if blockingCalls > 0 { return "\(blockingCalls) runs called mews_blocking_begin" }
+    if history.waitCount > 0 {
+      return "\(history.waitCount) of the last \(history.count) measured runs waited, "
+        + "longest \(duration(history.longestWait))"
+    }
+    let longest = "longest \(duration(history.longestBurn))"
+    return mayPromote
+      ? "\(shortRuns) of \(shortRunsNeeded) short runs in a row, \(longest)"
+      : "\(shortRuns) short runs in a row, \(longest), but nothing becomes inline here"
   }
 
   /// Takes a measured run into account.
@@ -116,6 +128,7 @@ public struct RoutePolicy: Sendable {
   /// - Parameter place: where it runs.
   public mutating func didCallBlocking(in place: ExecutionClass) -> Outcome {
     shortRuns = 0
+    if place == .worker { blockingCalls &+= 1 }
     return place == .inline ? leaveInline(because: .calledBlocking) : .unchanged
   }
 }
@@ -157,6 +170,7 @@ extension RoutePolicy {
     self.execution = execution
     self.reason = reason
     changes &+= 1
+    blockingCalls = 0
     shortRuns = 0
     longestShortRun = 0
     history = RunHistory()

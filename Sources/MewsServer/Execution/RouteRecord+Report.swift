@@ -62,15 +62,16 @@ extension RouteRecord {
     record.pointee.lock.lock()
     let policy = record.pointee.policy
     record.pointee.lock.unlock()
-    let ioThreads = record.pointee.learning._withUnsafeGuaranteedRef { $0.ioThreads }
+    let (ioThreads, mayPromote) = record.pointee.learning._withUnsafeGuaranteedRef { ($0.ioThreads, $0.mayPromote) }
     var (inlineRuns, workerRuns): (UInt64, UInt64) = (0, 0)
     for ioThread in 0..<ioThreads {
       inlineRuns &+= cell(record, ioThread).inlineRuns
       workerRuns &+= cell(record, ioThread).workerRuns
     }
     return RouteReport(
-      names: record.pointee.names.takeUnretainedValue(), execution: policy.execution, why: policy.explanation,
-      inlineRuns: inlineRuns, workerRuns: workerRuns, changes: policy.changes, inlineWaits: policy.inlineWaits)
+      names: record.pointee.names.takeUnretainedValue(), execution: policy.execution,
+      why: policy.explanation(mayPromote: mayPromote), inlineRuns: inlineRuns, workerRuns: workerRuns,
+      changes: policy.changes, inlineWaits: policy.inlineWaits)
   }
 
   /// Counts what has happened to a route, and says it in the log.
@@ -87,7 +88,7 @@ extension RouteRecord {
     let what =
       isChange
       ? "runs \(policy.execution.place) from now on: \(policy.reason)"
-      : "is declared inline and waits: \(policy.lastComplaint ?? policy.reason)"
+      : "is declared inline, but \(policy.lastComplaint ?? policy.reason)"
     let more = skipped > 0 ? " (and \(skipped) times before that were not told)" : ""
     // No more than information: a contended lock makes a handler wait that never does on a machine with time to spare.
     learning.log.write(Int(MEWS_LEVEL_INFO), "\(names.method) \(names.pattern) \(what)\(more)", source: names.plugin)

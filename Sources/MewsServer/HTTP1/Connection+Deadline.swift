@@ -12,8 +12,9 @@ extension Connection {
   @_noLocks @inline(never)
   static func startDeadline(_ connection: ConnectionPointer, _ deadline: RouteDeadlinePointer) {
     let thread = connection.pointee.context.pointee.thread
-    // The pass began somewhere inside of its millisecond.
-    let time = thread.now &+ UInt64(deadline.pointee.milliseconds) &+ 1
+    // Not the time at which the pass began: handlers may have run in it since. This is somewhere inside of its
+    // millisecond.
+    let time = IOThread.clock &+ UInt64(deadline.pointee.milliseconds) &+ 1
     connection.pointee.deadline = time
     let timer = deadlineTimer(connection)
     if timer.pointee.isStarted && timer.pointee.deadline <= time { return }
@@ -44,9 +45,8 @@ extension Connection {
   private static func expire(
     _ connection: ConnectionPointer, _ exchange: ExchangePointer, _ deadline: RouteDeadlinePointer
   ) {
-    // The handler has responded in time, and then got stuck on what was the I/O thread.
-    if exchange.pointee.isAnsweredInPlace { return outputIsReady(connection) }
     let context = connection.pointee.context
+    if exchange.pointee.isAnsweredInPlace { return goOnWithout(exchange, connection) }
     // What a response is written from belongs to the handler now, so the 504 has an exchange of its own.
     guard let standIn = IOContext.rentExchange(context) else { return connection.pointee.transport.abort(connection) }
     standIn.pointee.resources = context.pointee.resources
@@ -59,6 +59,18 @@ extension Connection {
     Exchange.reportMissedDeadline(exchange, deadline, isPending: isPending)
     if isPending { endUnawaited(exchange, context) }
     if refuse(connection, standIn, status: 504, reason: "there was no response in time") { receive(connection) }
+  }
+
+  /// The handler has responded in time, and then got stuck on what was the I/O thread: sends that, and reads on. The
+  /// exchange ends when the handler returns.
+  private static func goOnWithout(_ exchange: ExchangePointer, _ connection: ConnectionPointer) {
+    let keepAlive = exchange.pointee.keepAlive && !connection.pointee.context.pointee.isDraining
+    pin(exchange, connection)
+    exchange.pointee.connection = nil
+    connection.pointee.exchange = nil
+    prepareForNext(connection, keepAlive: keepAlive)
+    receive(connection)
+    if connection.pointee.inputEnded { inputDidEnd(connection) }
   }
 
   /// Ends an exchange whose connection has gone on without it. A response that it has goes now, also when a token keeps

@@ -44,6 +44,13 @@ extension Connection {
     pinIfRetained(exchange, connection)
     connection.pointee.exchange = nil
     IOContext.endExchange(exchange, context)
+    prepareForNext(connection, keepAlive: keepAlive)
+    return true
+  }
+
+  /// Makes the connection ready for the next request, if there may be one, and has the response sent.
+  @_noLocks @inline(__always)
+  static func prepareForNext(_ connection: ConnectionPointer, keepAlive: Bool) {
     if connection.pointee.heldBytes > 0 {
       let held = connection.pointee.heldBytes
       connection.pointee.heldBytes = 0
@@ -51,7 +58,6 @@ extension Connection {
     }
     connection.pointee.phase = keepAlive ? .head : .closing
     outputIsReady(connection)
-    return true
   }
 
   /// Keeps the bytes of the request for those who hold a token of it.
@@ -302,7 +308,7 @@ extension Exchange {
     RunWatch.begin(watch)
     let isOver = runHandler(exchange, route.pointee.handler, route.pointee.state)
     // As long as the work can be taken over: what there is to say of the run may take its time, too.
-    if run.isMeasured { run.observe(run.sample()) }
+    if run.isMeasured, !RunWatch.isTaken(watch) { run.observe(run.sample()) }
     guard RunWatch.enter(watch) else {
       if isOver { _unsafePerformance { returnFromTakeover(exchange, context) } }
       return nil

@@ -65,11 +65,13 @@ extension Connection {
   }
 
   /// The server drains: closes a connection that is between two requests, at once or after the response it still sends.
-  /// Another closes after its response, which says so.
+  /// Another closes after the response to the next request that it has, or to the one that it is in, which says so.
   static func drain(_ connection: ConnectionPointer) {
     if connection.pointee.isIdle {
       connection.pointee.transport.drain(connection)
-    } else if connection.pointee.phase == .head && connection.pointee.exchange == nil {
+    } else if connection.pointee.phase == .head && connection.pointee.exchange == nil
+      && connection.pointee.input.count == 0
+    {
       connection.pointee.phase = .closing
     }
   }

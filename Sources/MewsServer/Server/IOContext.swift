@@ -65,7 +65,7 @@ public struct IOContext {
   var isLastOnAddresses: Bool
   /// The I/O thread's number among those of its server.
   var number = 0
-  /// Hands the packets of a pass to the port when the pass ends.
+  /// Hands the packets of a pass to the port.
   var portNode: PortNode
   /// When the log was last told that another thread took over, on the I/O thread's clock.
   var takeoverReportTime: UInt64?
@@ -144,7 +144,7 @@ final class IOContextBelongings {
   var listeners: [ListenerPointer] = []
 }
 
-/// A node of the pass's end that knows its context.
+/// A node of the pass that knows its context.
 struct PortNode {
   var node = PassNode(action: nil)
   var context: IOContextPointer?
@@ -346,7 +346,7 @@ extension IOContext {
     context.pointee.lastPacket = packet
     context.pointee.packetCount &+= 1
     if context.pointee.packetCount == 1 {
-      context.pointee.thread.runAtPassEnd(withUnsafeMutablePointer(to: &context.pointee.portNode.node) { $0 })
+      context.pointee.thread.runBeforeHandlers(withUnsafeMutablePointer(to: &context.pointee.portNode.node) { $0 })
     }
   }
 

@@ -54,9 +54,17 @@ extension Server {
     if left.blocks > 0 {
       log.write(Int(MEWS_LEVEL_ERROR), "\(left.blocks) blocks of memory were never given back")
     }
+    if left.heldExchanges > 0 {
+      log.write(
+        Int(MEWS_LEVEL_WARNING), "\(left.heldExchanges) requests are still held by tokens that nobody has released")
+    }
     log.write(Int(MEWS_LEVEL_DEBUG), left.description)
     life.destroy()
   }
+
+  /// Nobody listens on the addresses after this server, although its options say so: those who have the sockets, too,
+  /// stop as well. Before `stop`. Any thread.
+  public func becomeLastOnAddresses() { life.becomeLastOnAddresses() }
 
   /// Waits for one of the descriptors. Returns false when the time is over.
   @discardableResult

@@ -36,6 +36,13 @@ public struct ServerOptions: Sendable {
   /// How many threads may stand by for I/O threads, or be stuck in handlers that ran on one. None are needed where no
   /// handler does.
   public var effectiveStandbys: Int { forcesWorkers ? 0 : min(effectiveWorkersMaximum, 64) }
+  /// Replaces zeros by what they stand for now: to find that takes reading files, and the machine may change.
+  mutating func settle() {
+    ioThreads = effectiveIOThreads
+    workers = effectiveWorkers
+    workersMaximum = effectiveWorkersMaximum
+  }
+
   /// The number of sockets that listen on an address.
   public var listenSocketCount: Int { listenSockets.socketCount(ioThreads: effectiveIOThreads) }
 }
@@ -62,8 +69,11 @@ public final class Server: @unchecked Sendable {
   public internal(set) var isJoined = false
 
   public init(options: ServerOptions, log: ServerLog) throws(SystemError) {
+    var options = options
+    options.settle()
     self.options = options
     self.log = log
+    threadCount = options.effectiveIOThreads + options.effectiveWorkersMaximum + options.effectiveStandbys
     learning = RouteLearning(ioThreads: options.effectiveIOThreads, log: log)
     guard let port = CompletionPort.create(concurrency: options.effectiveWorkers) else {
       throw SystemError(call: "malloc", code: ENOMEM)
@@ -86,10 +96,8 @@ public final class Server: @unchecked Sendable {
   /// The thread that timers of the layers above go to; nil before the start.
   public var firstThread: IOThread? { contexts.first?.pointee.thread }
 
-  /// How many threads may run handlers, if as many are needed.
-  public var threadCount: Int {
-    options.effectiveIOThreads + options.effectiveWorkersMaximum + options.effectiveStandbys
-  }
+  /// How many threads may run handlers, if as many are needed. Found once: it takes reading files.
+  public let threadCount: Int
 
   /// Adds sockets that listen already. Before the start. The server owns them from now on.
   public func add(_ listeningSet: ListeningSet) { listeningSets.append(listeningSet) }
@@ -101,6 +109,7 @@ public final class Server: @unchecked Sendable {
   public func start(_ application: Application) throws(SystemError) {
     do throws(SystemError) {
       for index in 0..<options.effectiveIOThreads { contexts.append(try makeContext(index, application)) }
+      if options.isLastOnAddresses { life.becomeLastOnAddresses() }
       life.adopt(contexts, listeningSets.flatMap(\.descriptors))
       isStarted = true
       try startWorkers()
@@ -149,7 +158,9 @@ public final class Server: @unchecked Sendable {
     let hooks = IORunnerHooks(
       start: { argument in Server.threadDidStart(argument) },
       ring: { argument, ring in Server.threadDidOpenRing(argument, ring.load(as: Ring.self)) },
-      exit: { _ in Server.threadWillExit() }, context: Unmanaged.passUnretained(self).toOpaque())
+      exit: { _ in Server.threadWillExit() },
+      stranded: { argument, ioThread in Server.ioThreadIsStranded(argument, ioThread) },
+      context: Unmanaged.passUnretained(self).toOpaque())
     let pool = IORunnerPool.create(
       ioThreads: contexts.map(\.pointee.thread), standbys: options.effectiveStandbys,
       firstStandbyIndex: UInt32(options.effectiveIOThreads + options.effectiveWorkersMaximum),
@@ -177,6 +188,16 @@ public final class Server: @unchecked Sendable {
     guard RingConnection.features.isSubset(of: ring.features) else { return true }
     let server = Unmanaged<Server>.fromOpaque(argument).takeUnretainedValue()
     return ring.provideBuffers(server.options.limits.receiveBuffers, from: resources.pointee.cache) == 0
+  }
+
+  /// A handler holds up an I/O thread, and nobody can go on in its place.
+  private static func ioThreadIsStranded(_ argument: UnsafeMutableRawPointer?, _ ioThread: Int) {
+    guard let argument else { return }
+    let server = Unmanaged<Server>.fromOpaque(argument).takeUnretainedValue()
+    server.log.write(
+      Int(MEWS_LEVEL_ERROR),
+      "I/O thread \(ioThread) waits for a handler that does not return: the \(server.options.effectiveStandbys) "
+        + "threads that could go on in its place do as well, or cannot; its connections are not served meanwhile")
   }
 
   private static func threadWillExit() {

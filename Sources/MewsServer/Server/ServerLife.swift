@@ -28,6 +28,8 @@ struct ServerLife {
     fileprivate let running = Atomic<Int>(0)
     /// I/O threads that have let go of the listening sockets.
     fileprivate let doneListening = Atomic<Int>(0)
+    /// Whether nobody else has the listening sockets: see `ServerOptions.isLastOnAddresses`.
+    fileprivate let isLastOnAddresses = Atomic<Bool>(false)
     /// Threads of the program that are about to wake one of the server's: `enter`.
     fileprivate let visitors = Atomic<Int>(0)
     /// Written before the phase says that they are known.
@@ -106,8 +108,17 @@ struct ServerLife {
     if done == state.pointee.memberCount { ServerLife(state: state).closeSockets() }
   }
 
+  /// Nobody listens on the addresses after this server. Any thread.
+  func becomeLastOnAddresses() { state.pointee.isLastOnAddresses.store(true, ordering: .relaxed) }
+
   private func closeSockets() {
-    for index in 0..<state.pointee.socketCount { close(state.pointee.sockets?[index] ?? -1) }
+    let isLast = state.pointee.isLastOnAddresses.load(ordering: .relaxed)
+    for index in 0..<state.pointee.socketCount {
+      let socket = state.pointee.sockets?[index] ?? -1
+      // The ring of a thread that is stuck has the socket open until that returns.
+      if isLast { shutdown(socket, Int32(SHUT_RDWR)) }
+      close(socket)
+    }
     state.pointee.socketCount = 0
   }
 

@@ -54,10 +54,12 @@ private final class ThreadBench: @unchecked Sendable {
   }
 }
 
-func makeRunners(_ threads: [IOThread], standbys: Int = 0) throws -> IORunnerPool {
+func makeRunners(
+  _ threads: [IOThread], standbys: Int = 0, hooks: IORunnerHooks = IORunnerHooks()
+) throws -> IORunnerPool {
   try #require(
     IORunnerPool.create(
-      ioThreads: threads, standbys: standbys, firstStandbyIndex: 100, server: nil, hooks: IORunnerHooks(),
+      ioThreads: threads, standbys: standbys, firstStandbyIndex: 100, server: nil, hooks: hooks,
       ringFeatures: testedRingFeatures))
 }
 

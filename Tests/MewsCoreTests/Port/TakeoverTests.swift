@@ -1,5 +1,6 @@
 import CMewsShims
 import Foundation
+import Synchronization
 import Testing
 
 @testable import MewsCore
@@ -14,7 +15,7 @@ private final class TakeoverBench: @unchecked Sendable {
   let lost = Guarded<[UInt32]>([])
   private let record: UnsafeMutablePointer<Unmanaged<Guarded<[UInt32]>>>
 
-  init(standbys: Int = 8) throws {
+  init(standbys: Int = 8, runnerHooks: IORunnerHooks = IORunnerHooks()) throws {
     record = .allocate(capacity: 1)
     record.initialize(to: Unmanaged.passUnretained(adopters))
     let hooks = IOThreadHooks(
@@ -24,7 +25,7 @@ private final class TakeoverBench: @unchecked Sendable {
         record.pointee.takeUnretainedValue().withLock { $0.append(index) }
       }, context: record)
     thread = try IOThread.create(hooks: hooks)
-    runners = try makeRunners([thread], standbys: standbys)
+    runners = try makeRunners([thread], standbys: standbys, hooks: runnerHooks)
     #expect(runners.start() == 0)
   }
 
@@ -150,6 +151,46 @@ struct TakeoverTests {
     #expect(answer.value)
     #expect(eventually { bench.lost.withLock { $0.count } >= 3 })
     bench.finish()
+  }
+
+  @Test("Where nobody can take over from a stuck handler, that is told, once for each")
+  func stranded() throws {
+    let told = Atomic<Int>(0)
+    try withUnsafePointer(to: told) { address in
+      let hooks = IORunnerHooks(
+        stranded: { context, ioThread in
+          context?.assumingMemoryBound(to: Atomic<Int>.self).pointee.add(ioThread == 0 ? 1 : 100, ordering: .relaxed)
+        }, context: UnsafeMutableRawPointer(mutating: address))
+      let bench = try TakeoverBench(standbys: 1, runnerHooks: hooks)
+      let mayGoOn = DispatchSemaphore(value: 0)
+      for _ in 1...2 { bench.handle { mayGoOn.wait() } }
+      #expect(eventually { told.load(ordering: .relaxed) == 1 })
+      let missed = bench.statistics.missed
+      #expect(eventually { bench.statistics.missed > missed + 20 })
+      #expect(told.load(ordering: .relaxed) == 1)
+      for _ in 1...2 { mayGoOn.signal() }
+      bench.finish()
+    }
+  }
+
+  @Test("A thread that lacks what it needs to stand by tries again, and no others are made meanwhile")
+  func shortage() throws {
+    let tries = Atomic<Int>(0)
+    try withUnsafePointer(to: tries) { address in
+      let hooks = IORunnerHooks(
+        start: { context in
+          guard ThreadContext.current?.pointee.index != 0 else { return true }
+          let tries = context?.assumingMemoryBound(to: Atomic<Int>.self).pointee.add(1, ordering: .relaxed).newValue
+          return tries ?? 0 > 3
+        }, context: UnsafeMutableRawPointer(mutating: address))
+      let bench = try TakeoverBench(standbys: 2, runnerHooks: hooks)
+      let mayGoOn = DispatchSemaphore(value: 0)
+      bench.begin { mayGoOn.wait() }
+      #expect(bench.perform { ThreadContext.current?.pointee.index } == 100)
+      #expect(tries.load(ordering: .relaxed) >= 4)
+      mayGoOn.signal()
+      bench.finish()
+    }
   }
 
   @Test("Handlers that were queued behind the stuck one run, in their order, and once each")

@@ -22,7 +22,8 @@ struct RingProbeTests {
     let everything = RingProbe(features: .all)
     #expect(everything.isUsable && everything.reason == "every probe passed")
     let some = everything.without([.send, .noIOWait])
-    #expect(some.isUsable && some.reason == "probes passed but for no-iowait,send")
+    #expect(some.isUsable && some.reason == "every probe passed, no-iowait,send switched off")
+    #expect(RingProbe(features: .all.subtracting(.files)).reason == "probes passed but for files")
     let none = everything.without([.deferredTaskrun, .send])
     #expect(!none.isUsable && none.reason == "no io_uring without defer-taskrun")
   }

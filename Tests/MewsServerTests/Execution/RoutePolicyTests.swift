@@ -276,13 +276,21 @@ struct RoutePolicyTests {
   @Test("A policy says why a route has its class, in words")
   func explanations() {
     var script = PolicyScript()
-    #expect(script.policy.explanation == "not known long enough")
+    #expect(script.policy.explanation(mayPromote: true) == "not known long enough")
     script.short(times: 12)
-    #expect(script.policy.explanation == "12 of 256 short runs in a row, longest 8.0 us")
+    #expect(script.policy.explanation(mayPromote: true) == "12 of 256 short runs in a row, longest 8.0 us")
+    #expect(
+      script.policy.explanation(mayPromote: false)
+        == "12 short runs in a row, longest 8.0 us, but nothing becomes inline here")
     script.sleep(50, times: 3)
-    #expect(script.policy.explanation == "3 of the last 15 measured runs waited, longest 49.9 ms")
+    #expect(script.policy.explanation(mayPromote: true) == "3 of the last 15 measured runs waited, longest 49.9 ms")
     script.sleep(50, times: 24)
-    #expect(script.policy.explanation == "24 of 32 runs slept, longest 49.9 ms")
-    #expect(RoutePolicy(fixed: .blocking, because: .declared).explanation == "declared")
+    #expect(script.policy.explanation(mayPromote: true) == "24 of 32 runs slept, longest 49.9 ms")
+    #expect(RoutePolicy(fixed: .blocking, because: .declared).explanation(mayPromote: true) == "declared")
+
+    var caller = PolicyScript()
+    caller.short(times: 12)
+    #expect(caller.policy.didCallBlocking(in: .worker) == .unchanged)
+    #expect(caller.policy.explanation(mayPromote: true) == "1 runs called mews_blocking_begin")
   }
 }

@@ -202,6 +202,7 @@ final class InMemoryServer {
     watch.initialize(to: RunWatch(isWatched: stuck.pointee.is_watched))
     watches.append(watch)
     thread.state.pointee.watch = watch
+    context.pointee.watch = watch
   }
 
   /// Runs the handlers that wait on the port, and returns how many there were. Their responses reach the I/O thread's
