@@ -21,14 +21,12 @@ extension Listener {
 
   /// Takes what the operation has taken already, and no more.
   static func stopAccepting(_ listener: ListenerPointer) {
-    guard let proactor = listener.pointee.context.pointee.thread.proactor else { return }
+    let thread = listener.pointee.context.pointee.thread
+    guard let proactor = thread.proactor else { return }
     listener.pointee.isStopping = true
     proactor.cancel(operation(listener))
     // What has completed is told in the order in which it did, so that the last word is the operation's end.
-    for _ in 0..<stopAttempts where listener.pointee.accepting.isArmed {
-      proactor.wait(timeoutNanoseconds: 0)
-      proactor.tellCompletions()
-    }
+    for _ in 0..<stopAttempts where listener.pointee.accepting.isArmed { thread.flushRing() }
     proactor.detach(operation(listener))
   }
 
@@ -61,7 +59,7 @@ extension Listener {
     switch -completion.result {
     // What is no connection's fault after all must not keep the thread busy.
     case let error where listener.pointee.failures >= Int(SHIM_ACCEPT_ATTEMPTS): pause(listener, error)
-    case ECANCELED, EAGAIN, EINTR: rearm(listener)
+    case ECANCELED, EBADR, EAGAIN, EINTR: rearm(listener)
     case let error where shim_accept_failed_for_one(error): rearm(listener)
     case let error: pause(listener, error)
     }
