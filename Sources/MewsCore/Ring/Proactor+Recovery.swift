@@ -11,8 +11,8 @@ import Glibc
 /// of keeps its descriptor, whose number nobody knows. An operation that takes connections ends with the first
 /// completion that finds no room; so that is one for each listening socket at most.
 extension Proactor {
-  /// Marks what is armed as not to be gone on with. Between this and `finishRecovery`, those are to be prepared for whom
-  /// it matters that something may be missing: completions that are left are told then.
+  /// Marks what is armed as not to be gone on with. Between this and `finishRecovery`, which tells the completions that
+  /// are left, those are to be prepared for whom it matters that something may be missing.
   public func beginRecovery() {
     forEachOperation { operation in
       if operation.pointee.isArmed { operation.pointee.state |= RingOperation.Bits.inherited }

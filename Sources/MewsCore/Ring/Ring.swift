@@ -132,8 +132,8 @@ extension Ring {
   /// Submits what was filled, and takes what is complete. Whatever the result, completions may be there.
   ///
   /// - Parameter timeoutNanoseconds: how long to wait when there is nothing; 0 does not wait, negative is for ever.
-  /// - Returns: 0, or an errno: `ETIME` when the time is over, `EINTR` after a signal, `EBADR` when completions are lost
-  ///   (nothing is submitted then), or one that says that the kernel is short of memory.
+  /// - Returns: 0, or an errno: `ETIME` when the time is over, `EINTR` after a signal, `EBADR` when completions are
+  ///   lost (nothing is submitted then), or one that says that the kernel is short of memory.
   @_noLocks
   func enter(timeoutNanoseconds: Int64) -> Int32 {
     if hasLost { return EBADR }
