@@ -133,25 +133,65 @@ bool shim_ring_next_event(struct shim_ring *ring, struct shim_ring_event *event)
 
 uint32_t shim_ring_unread(const struct shim_ring *ring) { return io_uring_cq_ready(&ring->ring); }
 
+uint32_t shim_ring_losses(const struct shim_ring *ring) {
+    return __atomic_load_n(ring->ring.cq.koverflow, __ATOMIC_RELAXED);
+}
+
+int32_t shim_ring_cancel_all(struct shim_ring *ring, int64_t timeout_ns) {
+    struct io_uring_sq *queue = &ring->ring.sq;
+    /* The kernel reads the tail only when it is entered to submit. */
+    queue->sqe_head = queue->sqe_tail = *queue->khead;
+    io_uring_smp_store_release(queue->ktail, queue->sqe_tail);
+    ring->used_messages = 0;
+    struct io_uring_sync_cancel_reg all = {
+        .fd = -1,
+        .flags = IORING_ASYNC_CANCEL_ALL | IORING_ASYNC_CANCEL_ANY,
+        .timeout = {.tv_sec = timeout_ns / 1000000000, .tv_nsec = timeout_ns % 1000000000}};
+    int32_t result = io_uring_register_sync_cancel(&ring->ring, &all);
+    return result == -ENOENT || result > 0 ? 0 : result;
+}
+
+int32_t shim_ring_reap(struct shim_ring *ring) {
+    int result = io_uring_enter2(
+        (unsigned)ring->ring.enter_ring_fd, 0, 0, IORING_ENTER_GETEVENTS | ring->enter_flags, NULL, 0);
+    return result < 0 ? result : 0;
+}
+
+bool shim_ring_has_work(const struct shim_ring *ring) {
+    return (__atomic_load_n(ring->ring.sq.kflags, __ATOMIC_RELAXED) & (IORING_SQ_CQ_OVERFLOW | IORING_SQ_TASKRUN)) != 0;
+}
+
 bool shim_ring_has_overflown(const struct shim_ring *ring) {
     return (__atomic_load_n(ring->ring.sq.kflags, __ATOMIC_RELAXED) & IORING_SQ_CQ_OVERFLOW) != 0;
+}
+
+/* Has the kernel take buffers from a ring of them, which is empty. */
+static int32_t register_buffers(struct shim_ring *ring, struct io_uring_buf_ring *buffers, uint16_t group) {
+    io_uring_buf_ring_init(buffers);
+    ring->provided = 0;
+    struct io_uring_buf_reg registration = {
+        .ring_addr = (uint64_t)(uintptr_t)buffers, .ring_entries = ring->buffer_count, .bgid = group};
+    return io_uring_register_buf_ring(&ring->ring, &registration, 0);
 }
 
 int32_t shim_ring_add_buffers(struct shim_ring *ring, uint32_t count, uint16_t group) {
     ring->buffer_count = count;
     void *memory = mmap(NULL, buffer_ring_size(ring), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (memory == MAP_FAILED) return -errno;
-    struct io_uring_buf_reg registration = {
-        .ring_addr = (uint64_t)(uintptr_t)memory, .ring_entries = count, .bgid = group};
-    int error = io_uring_register_buf_ring(&ring->ring, &registration, 0);
+    int32_t error = register_buffers(ring, memory, group);
     if (error < 0) {
         munmap(memory, buffer_ring_size(ring));
         return error;
     }
     (void)madvise(memory, buffer_ring_size(ring), MADV_DONTFORK);
     ring->buffers = memory;
-    io_uring_buf_ring_init(ring->buffers);
     return 0;
+}
+
+int32_t shim_ring_renew_buffers(struct shim_ring *ring, uint16_t group) {
+    /* Not there when this has failed half-way before. */
+    (void)io_uring_unregister_buf_ring(&ring->ring, group);
+    return register_buffers(ring, ring->buffers, group);
 }
 
 void shim_ring_provide_buffer(struct shim_ring *ring, void *bytes, uint32_t size, uint16_t number) {

@@ -75,8 +75,7 @@ struct ListenerTests {
   func share() throws {
     var limits = ServerLimits()
     limits.acceptsPerPass = 5
-    // An operation that accepts takes all there are.
-    try withServer(limits: limits, without: .multishotAccept) { server in
+    try withServer(limits: limits) { server in
       let listeningSet = try ListeningSet.bind(.loopbackIPv4(port: 0), count: 1)
       server.listen(on: listeningSet)
       let clients = try (0..<12).map { _ in try connect(to: listeningSet.boundAddress()) }

@@ -259,8 +259,10 @@ struct RingConnectionTests {
 
   // MARK: Taking connections
 
-  private func withListener(_ body: (InMemoryServer, ListenerPointer) throws -> Void) throws {
-    try withServer { server in
+  private func withListener(
+    limits: ServerLimits = ServerLimits(), _ body: (InMemoryServer, ListenerPointer) throws -> Void
+  ) throws {
+    try withServer(limits: limits) { server in
       server.listen(on: try ListeningSet.bind(.loopbackIPv4(port: 0), count: 1))
       let listener = try #require(server.context.pointee.belongings.takeUnretainedValue().listeners.first)
       try #require(listener.pointee.accepting.isAttached)
@@ -277,6 +279,62 @@ struct RingConnectionTests {
       #expect(server.runPasses { server.context.pointee.connectionCount == 20 })
       for client in clients { client.disconnect() }
       #expect(server.runPasses { server.context.pointee.connectionCount == 0 })
+    }
+  }
+
+  @Test("A pass opens its share of the connections that the kernel has taken together, in their order")
+  func acceptShare() throws {
+    var limits = ServerLimits()
+    limits.acceptsPerPass = 30
+    try withListener(limits: limits) { server, listener in
+      let port = try SocketAddress.bound(listener.pointee.source.descriptor).port
+      // One comes before: of those that wait later, some lie beyond the end of the queue's memory, at its beginning.
+      for (round, count) in [1, 100].enumerated() {
+        let clients = try (0..<count).map { _ in try LoopbackClient(to: server, port: port) }
+        var counts: [Int] = []
+        #expect(
+          server.runPasses {
+            counts.append(server.context.pointee.connectionCount)
+            return counts.last == count
+          })
+        #expect(round == 0 || counts.suffix(4) == [30, 60, 90, 100])
+        var descriptors: [Int32] = []
+        var connection = server.context.pointee.connections
+        while let current = connection {
+          let whole = UnsafeMutableRawPointer(current) - RingConnection.Offset.connection
+          descriptors.append(whole.assumingMemoryBound(to: RingConnection.self).pointee.descriptor)
+          connection = current.pointee.next
+        }
+        // The list has the newest first.
+        #expect(descriptors.reversed().map { peerPort($0) } == clients.map(\.port))
+        for client in clients { client.disconnect() }
+        #expect(server.runPasses { server.context.pointee.connectionCount == 0 })
+      }
+    }
+  }
+
+  @Test("What is beyond the share is opened when the server begins to drain, or is cut off", arguments: [true, false])
+  func drainBeyondShare(isCutOff: Bool) throws {
+    var limits = ServerLimits()
+    limits.acceptsPerPass = 2
+    try withListener(limits: limits) { server, listener in
+      let port = try SocketAddress.bound(listener.pointee.source.descriptor).port
+      let clients = try (0..<9).map { _ in try LoopbackClient(to: server, port: port) }
+      for client in clients { #expect(client.send(Array(get("/").utf8)[...]) > 0) }
+      #expect(
+        server.runPasses { server.context.pointee.connectionCount > 0 && listener.pointee.taken.count > 0 })
+      if isCutOff { server.abort() } else { server.drain() }
+      for client in clients {
+        #expect(
+          server.runPasses {
+            client.read()
+            return client.isAtEnd || client.readError != 0
+          })
+        #expect(isCutOff || client.received == Array(okAndClose("hello").utf8))
+        client.disconnect()
+      }
+      #expect(server.runPasses { server.hasStopped || server.context.pointee.connectionCount == 0 })
+      #expect(listener.pointee.taken.count == 0)
     }
   }
 
@@ -312,6 +370,16 @@ struct RingConnectionTests {
       client.disconnect()
     }
   }
+}
+
+/// The port at the other end of a connection.
+private func peerPort(_ descriptor: Int32) -> UInt16? {
+  var address = sockaddr_in()
+  var length = socklen_t(MemoryLayout<sockaddr_in>.size)
+  let result = withUnsafeMutablePointer(to: &address) {
+    $0.withMemoryRebound(to: sockaddr.self, capacity: 1) { getpeername(descriptor, $0, &length) }
+  }
+  return result == 0 ? UInt16(bigEndian: address.sin_port) : nil
 }
 
 extension ListenerPointer {

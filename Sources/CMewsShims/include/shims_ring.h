@@ -122,8 +122,22 @@ SHIM_NO_LOCKS uint32_t shim_ring_unread(const struct shim_ring *_Nonnull ring);
 /* Whether the kernel has completions that found no room. Any thread. */
 SHIM_NO_LOCKS bool shim_ring_has_overflown(const struct shim_ring *_Nonnull ring);
 
+/* How many completions the kernel has dropped, having neither room nor memory for them. Any thread. */
+SHIM_NO_LOCKS uint32_t shim_ring_losses(const struct shim_ring *_Nonnull ring);
+/*
+ * Forgets what was filled and not submitted, and ends what is in flight. That has completed, when this returns 0, once
+ * shim_ring_reap finds nothing more. -ETIME: the kernel is still at something when timeout_ns nanoseconds have passed.
+ */
+int32_t shim_ring_cancel_all(struct shim_ring *_Nonnull ring, int64_t timeout_ns);
+/* Takes completions that are there, and submits nothing. 0 or -errno. */
+int32_t shim_ring_reap(struct shim_ring *_Nonnull ring);
+/* Whether shim_ring_reap would find more. Of use with SHIM_RING_TASKRUN_FLAG; else completions tell. */
+bool shim_ring_has_work(const struct shim_ring *_Nonnull ring);
+
 /* Has the kernel receive into buffers of a ring of count, a power of two, with the given number. */
 int32_t shim_ring_add_buffers(struct shim_ring *_Nonnull ring, uint32_t count, uint16_t group);
+/* Takes all buffers out of it, those too of which only completions knew that were lost. Nothing may be in flight. */
+int32_t shim_ring_renew_buffers(struct shim_ring *_Nonnull ring, uint16_t group);
 /* Puts a buffer into it. It is there after shim_ring_publish_buffers. */
 SHIM_NO_LOCKS void shim_ring_provide_buffer(
     struct shim_ring *_Nonnull ring, void *_Nonnull bytes, uint32_t size, uint16_t number);

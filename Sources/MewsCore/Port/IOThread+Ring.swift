@@ -7,6 +7,13 @@ extension IOThread {
 
   /// What the thread's operations are armed with; nil where it has epoll. On the thread, from its `start` hook on.
   public var proactor: Proactor? { state.pointee.proactor }
+
+  /// Submits what was armed and canceled, and tells operations what is complete, in the middle of a pass.
+  public func flushRing() {
+    guard let proactor = state.pointee.proactor else { return }
+    proactor.wait(timeoutNanoseconds: 0)
+    IOThreadState.tellOperations(state, proactor)
+  }
 }
 
 extension IOThreadState {
@@ -23,10 +30,26 @@ extension IOThreadState {
   /// Whether another thread could go on with the work of one that is stuck in a handler. Any thread may ask while it
   /// is.
   ///
-  /// What the kernel has received, and found no room to tell, nobody but the ring's thread can have.
+  /// What the kernel has received, and found no room to tell, nobody but the ring's thread can have; nor can anybody
+  /// else end what is in flight when completions are lost.
   static func mayBeAdopted(_ state: Pointer) -> Bool {
     guard let proactor = state.pointee.proactor else { return true }
-    return !proactor.ring.hasOverflown
+    return !proactor.ring.hasOverflown && !proactor.ring.hasLost
+  }
+
+  /// Tells operations what is complete.
+  @_noLocks
+  static func tellOperations(_ state: Pointer, _ proactor: Proactor) {
+    if proactor.tellCompletions() < 0 { _unsafePerformance { recover(state, proactor) } }
+  }
+
+  /// Has the thread go on when the kernel has lost completions.
+  @inline(never)
+  private static func recover(_ state: Pointer, _ proactor: Proactor) {
+    proactor.beginRecovery()
+    state.pointee.hooks.lost?(state.pointee.hooks.context)
+    // In the next pass again: until then the ring is not waited for.
+    if !proactor.finishRecovery() { usleep(1000) }
   }
 
   /// Ends what is still armed, so that the ring lets go of the descriptors.
@@ -89,10 +112,11 @@ extension Proactor {
   @_noLocks
   private static func tell(_ source: EventSourcePointer, _ completion: RingCompletion) {
     guard let state = source.pointee.proactor?.assumingMemoryBound(to: State.self) else { return }
-    let isShortOfMemory = completion.result == -ENOMEM
-    // It ends by itself where the kernel is short of memory or of room for completions.
-    if completion.isLast && (completion.result >= 0 || isShortOfMemory) { Proactor(state: state).arm(poll(source)) }
-    guard completion.result != 0, !isShortOfMemory, let onEvents = source.pointee.onEvents else { return }
+    // It ends by itself where the kernel is short of memory or of room for completions, and with everything else when
+    // completions are lost. Armed anew, it tells of what is ready.
+    let hasLapsed = completion.result == -ENOMEM || completion.result == -ECANCELED || completion.result == -EBADR
+    if completion.isLast && (completion.result >= 0 || hasLapsed) { Proactor(state: state).arm(poll(source)) }
+    guard completion.result != 0, !hasLapsed, let onEvents = source.pointee.onEvents else { return }
     let failed = ReadyEvents.error | ReadyEvents.hangup
     let events = completion.result > 0 ? UInt32(bitPattern: completion.result) : failed
     _unsafePerformance { onEvents(source, events) }

@@ -18,6 +18,9 @@ public struct IOThreadHooks {
   /// Called by every thread that begins to do the work, first thing, with a pointer to an `Adoption` that is valid
   /// during the call; nil for the first thread.
   public var adopt: (@convention(c) (_ context: UnsafeMutableRawPointer?, _ adoption: UnsafeRawPointer?) -> Void)?
+  /// Called when the kernel has lost completions of the thread's ring, before those are told that are left: what came
+  /// of operations has to be distrusted, and all of them end.
+  public var lost: (@convention(c) (_ context: UnsafeMutableRawPointer?) -> Void)?
   /// Called once, after the last pass.
   public var exit: (@convention(c) (_ context: UnsafeMutableRawPointer?) -> Void)?
   /// Passed to all of them. The caller keeps it valid until the threads have been joined.
@@ -26,11 +29,13 @@ public struct IOThreadHooks {
   public init(
     start: (@convention(c) (_ context: UnsafeMutableRawPointer?) -> Void)? = nil,
     adopt: (@convention(c) (_ context: UnsafeMutableRawPointer?, _ adoption: UnsafeRawPointer?) -> Void)? = nil,
+    lost: (@convention(c) (_ context: UnsafeMutableRawPointer?) -> Void)? = nil,
     exit: (@convention(c) (_ context: UnsafeMutableRawPointer?) -> Void)? = nil,
     context: UnsafeMutableRawPointer? = nil
   ) {
     self.start = start
     self.adopt = adopt
+    self.lost = lost
     self.exit = exit
     self.context = context
   }

@@ -152,7 +152,7 @@ extension IOThreadState {
 
   @_noLocks
   private static func tellSources(_ state: Pointer, _ count: Int) {
-    if let proactor = state.pointee.proactor { return _ = proactor.tellCompletions() }
+    if let proactor = state.pointee.proactor { return tellOperations(state, proactor) }
     for index in 0..<count {
       let (data, ready) = state.pointee.poll.event(index)
       // A source that was removed earlier in this pass is still there, but no longer listens.

@@ -23,9 +23,7 @@ extension Proactor {
       }
     }
     _ = tellCompletions(of: before)
-    forEachOperation { operation in
-      // Others were armed, or armed anew, by what came of the completions.
-      guard operation.pointee.state & RingOperation.Bits.inherited != 0 else { return }
+    forEachInherited { operation in
       if operation.pointee.state & RingOperation.Bits.deferred != 0 { removeDeferred(operation) }
       if operation.pointee.isCanceling {
         complete(operation, RingCompletion(buffer: nil, result: -ECANCELED, flags: 0))
@@ -36,8 +34,14 @@ extension Proactor {
     before.release()
   }
 
+  /// Those that have been inherited and not been told their last completion since, nor been armed anew by what came of
+  /// others'.
+  func forEachInherited(_ body: (RingOperationPointer) -> Void) {
+    forEachOperation { if $0.pointee.state & RingOperation.Bits.inherited != 0 { body($0) } }
+  }
+
   /// By index, because the table may grow meanwhile.
-  private func forEachOperation(_ body: (RingOperationPointer) -> Void) {
+  func forEachOperation(_ body: (RingOperationPointer) -> Void) {
     var index: UInt32 = 1
     while index < state.pointee.slotCount {
       if let operation = slot(index).pointee.operation { body(operation) }

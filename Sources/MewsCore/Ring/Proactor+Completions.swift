@@ -17,11 +17,12 @@ extension Proactor {
   /// Tells operations the completions that there are now. What comes of them meanwhile is left for the next time, so
   /// that this ends.
   ///
-  /// - Returns: how many completions there were.
+  /// - Returns: how many completions there were; -1 when some are lost: none of those that are left is told then, but
+  ///   by a recovery.
   @_noLocks
   @discardableResult
   public func tellCompletions() -> Int {
-    tellCompletions(of: state.pointee.ring)
+    state.pointee.ring.hasLost ? -1 : tellCompletions(of: state.pointee.ring)
   }
 
   /// Puts blocks into the ring in the place of those that were received into. Each wait does so, too.

@@ -98,9 +98,8 @@ extension Proactor {
     let index = operation.pointee.slot
     guard index != 0 else { return }
     if operation.pointee.state & RingOperation.Bits.deferred != 0 { removeDeferred(operation) }
-    if operation.pointee.state & (RingOperation.Bits.submitted | RingOperation.Bits.canceling)
-      == RingOperation.Bits.submitted
-    {
+    let bits = RingOperation.Bits.submitted | RingOperation.Bits.canceling | RingOperation.Bits.inherited
+    if operation.pointee.state & bits == RingOperation.Bits.submitted {
       // Where the kernel takes no entry now, the operation completes some time, for nobody.
       if let entry = state.pointee.ring.nextEntry() { cancel(entry, data(of: operation)) }
     }
@@ -168,7 +167,7 @@ extension Proactor {
     let bits = operation.pointee.state
     guard bits & RingOperation.Bits.armed != 0, bits & RingOperation.Bits.canceling == 0 else { return }
     operation.pointee.state = bits | RingOperation.Bits.canceling
-    guard bits & RingOperation.Bits.deferred == 0 else { return }
+    guard bits & (RingOperation.Bits.deferred | RingOperation.Bits.inherited) == 0 else { return }
     guard state.pointee.firstDeferred == nil, let entry = state.pointee.ring.nextEntry() else {
       return appendDeferred(operation)
     }

@@ -12,6 +12,8 @@ public struct Ring: Equatable, @unchecked Sendable {
     let ring: OpaquePointer
     let features: RingFeatures
     var buffers: RingBuffers?
+    /// How many of the completions that the kernel has lost have been dealt with.
+    var knownLosses: UInt32 = 0
     /// 1 once another thread, which has adopted what is armed here, needs the ring no more.
     let isReleased = Atomic<UInt32>(0)
 
@@ -118,6 +120,7 @@ extension Ring {
   @_noLocks @inline(__always)
   func nextEntry() -> OpaquePointer? {
     if let entry = shim_ring_next_entry(state.pointee.ring) { return entry }
+    if hasLost { return nil }
     _ = shim_ring_submit(state.pointee.ring)
     return shim_ring_next_entry(state.pointee.ring)
   }
@@ -129,10 +132,11 @@ extension Ring {
   /// Submits what was filled, and takes what is complete. Whatever the result, completions may be there.
   ///
   /// - Parameter timeoutNanoseconds: how long to wait when there is nothing; 0 does not wait, negative is for ever.
-  /// - Returns: 0, or an errno: `ETIME` when the time is over, `EINTR` after a signal, or one that says that the kernel
-  ///   is short of memory.
+  /// - Returns: 0, or an errno: `ETIME` when the time is over, `EINTR` after a signal, `EBADR` when completions are
+  ///   lost (nothing is submitted then), or one that says that the kernel is short of memory.
   @_noLocks
   func enter(timeoutNanoseconds: Int64) -> Int32 {
+    if hasLost { return EBADR }
     let mayWait = timeoutNanoseconds != 0 && shim_ring_unread(state.pointee.ring) == 0
     return 0 &- shim_ring_enter(state.pointee.ring, mayWait ? 1 : 0, timeoutNanoseconds)
   }
@@ -150,6 +154,51 @@ extension Ring {
 
   /// Whether the kernel holds completions for which there was no room. They come when the ring's thread enters it.
   public var hasOverflown: Bool { shim_ring_has_overflown(state.pointee.ring) }
+}
+
+// MARK: Losses
+
+extension Ring {
+  /// Whether the kernel has lost completions: it had neither room for them nor memory to keep them. From then on the
+  /// ring is only good for being emptied. Any thread may ask.
+  ///
+  /// The kernel counts losses as they happen, and so before it tells what came later. By `EBADR` it would say so once,
+  /// and not before a wait finds nothing to submit and nothing complete.
+  public var hasLost: Bool {
+    @_noLocks @inline(__always) get { shim_ring_losses(state.pointee.ring) != state.pointee.knownLosses }
+  }
+
+  /// How long the kernel may take to end what it is at, in nanoseconds.
+  private static var cancelPatience: Int64 { 100_000_000 }
+
+  /// Ends all that is in flight, and forgets what was not submitted.
+  ///
+  /// - Returns: whether all of it has completed, or has lost its completion, once `reap` finds nothing more.
+  func cancelAll() -> Bool { shim_ring_cancel_all(state.pointee.ring, Self.cancelPatience) == 0 }
+
+  /// Takes completions that are there, and submits nothing.
+  ///
+  /// - Returns: whether there may be more.
+  func reap() -> Bool {
+    _ = shim_ring_reap(state.pointee.ring)
+    return shim_ring_has_work(state.pointee.ring)
+  }
+
+  /// Takes the ring into use again. Nothing is in flight, and no completion unread.
+  ///
+  /// - Returns: false when the kernel has no memory to receive with.
+  func renew() -> Bool {
+    let losses = shim_ring_losses(state.pointee.ring)
+    if let buffers = state.pointee.buffers {
+      guard shim_ring_renew_buffers(state.pointee.ring, Self.bufferGroup) == 0 else { return false }
+      buffers.forEach { number, block in
+        shim_ring_provide_buffer(state.pointee.ring, block.pointee.bytes, block.pointee.capacity, number)
+      }
+      shim_ring_publish_buffers(state.pointee.ring)
+    }
+    state.pointee.knownLosses = losses
+    return true
+  }
 }
 
 // MARK: Buffers

@@ -55,6 +55,11 @@ struct RingBuffers {
     return block
   }
 
+  /// Calls the body with each block that lies in a place.
+  func forEach(_ body: (_ number: UInt16, _ block: BlockPointer) -> Void) {
+    for number in 0..<count { if let block = blocks[number] { body(UInt16(truncatingIfNeeded: number), block) } }
+  }
+
   /// Releases a block that was taken out.
   @_noLocks
   func release(_ block: BlockPointer) {

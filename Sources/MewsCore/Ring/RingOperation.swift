@@ -24,7 +24,8 @@ extension shim_ring_operation {
     static var submitted: UInt32 { @_noLocks get { 1 << 2 } }
     /// It was asked to end.
     static var canceling: UInt32 { @_noLocks get { 1 << 3 } }
-    /// It was submitted to the ring before the present one.
+    /// It was armed on the ring before the present one, or before the present one lost completions: it is not to be
+    /// found in the ring any more.
     static var inherited: UInt32 { @_noLocks get { 1 << 4 } }
   }
 

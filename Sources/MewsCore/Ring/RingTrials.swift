@@ -64,7 +64,7 @@ struct RingTrials {
         event.flags & SHIM_RING_MORE != 0
       else { return [] }
     }
-    return cancels(1) ? [.multishotPoll, .cancel] : []
+    return cancels(1) && cancelsAll() ? [.multishotPoll, .cancel] : []
   }
 
   /// Whether an operation that repeats ends where it is canceled, with no completion but its own.
@@ -72,6 +72,15 @@ struct RingTrials {
     guard submit(2, { shim_entry_cancel($0, data) }), let event = next() else { return false }
     return event.data == data && event.result == -ECANCELED && event.flags & SHIM_RING_MORE == 0
       && shim_ring_unread(handle) == 0
+  }
+
+  /// Whether everything can be ended at once.
+  private mutating func cancelsAll() -> Bool {
+    guard let pair = makePair() else { return false }
+    defer { pair.close() }
+    guard submit(1, { shim_entry_poll($0, pair.ours, UInt32(POLLIN)) }) else { return false }
+    guard ring.cancelAll(), let event = next() else { return false }
+    return event.data == 1 && event.result == -ECANCELED && event.flags & SHIM_RING_MORE == 0
   }
 
   /// Two connections to a socket without a name.

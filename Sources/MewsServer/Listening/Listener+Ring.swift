@@ -8,6 +8,11 @@ import MewsCore
 /// It waits exclusively, as listeners on epoll do. So on a ring whose thread is stuck it would swallow what wakes one
 /// of those who wait for the socket; the thread that goes on has the socket watched, for all that come, and takes them
 /// by itself.
+///
+/// The kernel takes all that are queued at once, which cannot be bounded: some two microseconds each, 8 ms for a full
+/// queue of 4,096. To open them, and to read what they have sent, is several times as much work: done at once, it held
+/// up a pass for 30 ms, and for 100 ms where each had sent a request. So a pass opens its share, and the next ones the
+/// others, beside everything else that the thread does.
 extension Listener {
   /// Begins to take connections with the thread's ring. False: it is to be watched.
   static func startAccepting(_ listener: ListenerPointer) -> Bool {
@@ -21,14 +26,12 @@ extension Listener {
 
   /// Takes what the operation has taken already, and no more.
   static func stopAccepting(_ listener: ListenerPointer) {
-    guard let proactor = listener.pointee.context.pointee.thread.proactor else { return }
+    let thread = listener.pointee.context.pointee.thread
+    guard let proactor = thread.proactor else { return }
     listener.pointee.isStopping = true
     proactor.cancel(operation(listener))
     // What has completed is told in the order in which it did, so that the last word is the operation's end.
-    for _ in 0..<stopAttempts where listener.pointee.accepting.isArmed {
-      proactor.wait(timeoutNanoseconds: 0)
-      proactor.tellCompletions()
-    }
+    for _ in 0..<stopAttempts where listener.pointee.accepting.isArmed { thread.flushRing() }
     proactor.detach(operation(listener))
   }
 
@@ -51,8 +54,11 @@ extension Listener {
       return accept(listener)
     }
     if completion.result >= 0 {
-      // Some kernels have told numbers that were no sockets.
-      if IOContext.open(completion.result, context) == 0 { listener.pointee.failures = 0 }
+      if listener.pointee.taken.append(completion.result) {
+        context.pointee.thread.runAtPassEnd(node(listener))
+      } else {
+        open(listener, completion.result)
+      }
       if completion.isLast { rearm(listener) }
       return
     }
@@ -61,10 +67,23 @@ extension Listener {
     switch -completion.result {
     // What is no connection's fault after all must not keep the thread busy.
     case let error where listener.pointee.failures >= Int(SHIM_ACCEPT_ATTEMPTS): pause(listener, error)
-    case ECANCELED, EAGAIN, EINTR: rearm(listener)
+    case ECANCELED, EBADR, EAGAIN, EINTR: rearm(listener)
     case let error where shim_accept_failed_for_one(error): rearm(listener)
     case let error: pause(listener, error)
     }
+  }
+
+  /// Opens connections of sockets that were taken, oldest first. False: there are more.
+  static func openTaken(_ listener: ListenerPointer, atMost limit: Int) -> Bool {
+    for _ in 0..<min(limit, listener.pointee.taken.count) {
+      if let descriptor = listener.pointee.taken.removeFirst() { open(listener, descriptor) }
+    }
+    return listener.pointee.taken.count == 0
+  }
+
+  private static func open(_ listener: ListenerPointer, _ descriptor: Int32) {
+    // Some kernels have told numbers that were no sockets.
+    if IOContext.open(descriptor, listener.pointee.context) == 0 { listener.pointee.failures = 0 }
   }
 
   /// Goes on, where the operation has ended.

@@ -10,7 +10,7 @@ import MewsCore
 struct Listener {
   /// First, because the I/O thread knows the listener by it.
   var source: EventSource
-  /// Goes on in the next pass.
+  /// Goes on at the end of the pass, or in the next one.
   var acceptNode: PassNode
   /// Ends a pause after the process ran out of descriptors.
   var pauseTimer: Timer
@@ -18,6 +18,8 @@ struct Listener {
   var accepting: RingOperation
   /// That operation only tells that there are connections.
   var isWatching = false
+  /// What it has taken, and is beyond the share of the pass.
+  var taken = SocketQueue()
   /// How often that operation has failed since it took a connection.
   var failures = 0
   /// No more connections are to be taken.
@@ -36,7 +38,7 @@ struct Listener {
 
   init(descriptor: Int32, context: IOContextPointer) {
     source = EventSource(descriptor: descriptor, onEvents: { source, _ in Listener.accept(Listener.whole(source)) })
-    acceptNode = PassNode(action: { Listener.accept(Listener.whole($0, at: MemoryLayout<EventSource>.stride)) })
+    acceptNode = PassNode(action: { Listener.goOn(Listener.whole($0, at: MemoryLayout<EventSource>.stride)) })
     pauseTimer = Timer(action: { timer in Listener.resume(timer) }, context: nil)
     accepting = RingOperation(
       prepare: { operation, entry in Listener.prepare(Listener.of(operation), entry) },
@@ -69,6 +71,8 @@ extension Listener {
     withUnsafeMutablePointer(to: &listener.pointee.pauseTimer) { _ = thread.cancel($0) }
     if listener.pointee.accepting.isAttached {
       stopAccepting(listener)
+      _ = openTaken(listener, atMost: .max)
+      listener.pointee.taken.release()
       while take(listener) == 0 {}
       listener.pointee.source.descriptor = -1
     } else {
@@ -95,8 +99,15 @@ extension Listener {
       case let error: return pause(listener, error)
       }
     }
-    context.pointee.thread.runInNextPass(
-      (UnsafeMutableRawPointer(listener) + MemoryLayout<EventSource>.stride).assumingMemoryBound(to: PassNode.self))
+    context.pointee.thread.runInNextPass(node(listener))
+  }
+
+  /// Goes on with what was beyond the share of a pass, as far as the share of this one goes.
+  private static func goOn(_ listener: ListenerPointer) {
+    guard openTaken(listener, atMost: listener.pointee.context.pointee.limits.acceptsPerPass) else {
+      return listener.pointee.context.pointee.thread.runInNextPass(node(listener))
+    }
+    if !listener.pointee.accepting.isAttached || listener.pointee.isWatching { accept(listener) }
   }
 
   /// Descriptors or memory have run out. Connections wait in the kernel's queue until there are some again.
@@ -125,6 +136,10 @@ extension Listener {
 
   private static func source(_ listener: ListenerPointer) -> EventSourcePointer {
     UnsafeMutableRawPointer(listener).assumingMemoryBound(to: EventSource.self)
+  }
+
+  static func node(_ listener: ListenerPointer) -> PassNodePointer {
+    (UnsafeMutableRawPointer(listener) + MemoryLayout<EventSource>.stride).assumingMemoryBound(to: PassNode.self)
   }
 
   private static func whole(_ part: UnsafeMutableRawPointer, at offset: Int = 0) -> ListenerPointer {

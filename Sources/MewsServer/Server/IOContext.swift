@@ -69,6 +69,8 @@ public struct IOContext {
   var portNode: PortNode
   /// When the log was last told that another thread took over, on the I/O thread's clock.
   var takeoverReportTime: UInt64?
+  /// When the log was last told that completions were lost, on the same clock.
+  var lossReportTime: UInt64?
 
   public init(
     resources: ThreadResourcesPointer, thread: IOThread, port: CompletionPort, application: Application,
@@ -315,7 +317,7 @@ extension IOContext {
     forEachConnection(context) { if $0.pointee.phase != .closed { $0.pointee.transport.abort($0) } }
   }
 
-  private static func forEachConnection(_ context: IOContextPointer, _ body: (ConnectionPointer) -> Void) {
+  static func forEachConnection(_ context: IOContextPointer, _ body: (ConnectionPointer) -> Void) {
     var connection = context.pointee.connections
     while let current = connection {
       connection = current.pointee.next

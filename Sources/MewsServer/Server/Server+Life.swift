@@ -118,6 +118,10 @@ extension Server {
     if let adoption { IOContext.wasTakenOver(context, adoption.load(as: IOThreadHooks.Adoption.self)) }
   }
 
+  static func ioThreadDidLoseCompletions(_ argument: UnsafeMutableRawPointer?) {
+    if let context = argument?.assumingMemoryBound(to: IOContext.self) { IOContext.didLoseCompletions(context) }
+  }
+
   static func ioThreadWillExit(_ argument: UnsafeMutableRawPointer?) {
     guard let context = argument?.assumingMemoryBound(to: IOContext.self) else { return }
     context.pointee.resources = context.pointee.ownResources

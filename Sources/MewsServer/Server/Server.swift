@@ -212,6 +212,7 @@ public final class Server: @unchecked Sendable {
     let hooks = IOThreadHooks(
       start: { argument in Server.ioThreadDidStart(argument) },
       adopt: { argument, adoption in Server.ioThreadWasAdopted(argument, adoption) },
+      lost: { argument in Server.ioThreadDidLoseCompletions(argument) },
       exit: { argument in Server.ioThreadWillExit(argument) }, context: UnsafeMutableRawPointer(context))
     let thread: IOThread
     do throws(SystemError) {

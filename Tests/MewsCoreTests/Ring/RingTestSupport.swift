@@ -92,6 +92,21 @@ final class RecordedOperation {
   }
 }
 
+extension Ring {
+  /// Takes the oldest completions away, as if the kernel had neither room nor memory for them. It has made them in the
+  /// last wait.
+  ///
+  /// - Returns: how many there were.
+  @discardableResult
+  func lose(_ count: Int = .max) -> Int {
+    var event = shim_ring_event()
+    var taken = 0
+    while taken < count, nextEvent(&event) { taken += 1 }
+    state.pointee.knownLosses &-= UInt32(max(taken, 1))
+    return taken
+  }
+}
+
 /// A ring with a proactor, for the thread that runs the test.
 final class RingBench {
   let ring: Ring
@@ -124,6 +139,13 @@ final class RingBench {
       proactor.wait(timeoutNanoseconds: 10_000_000)
       proactor.tellCompletions()
     }
+  }
+
+  /// Does as an I/O thread does when completions are lost.
+  func recover() {
+    #expect(proactor.tellCompletions() == -1)
+    proactor.beginRecovery()
+    #expect(proactor.finishRecovery())
   }
 
   /// Lets the ring work as long as it has something to do at once.

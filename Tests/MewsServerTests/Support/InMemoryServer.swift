@@ -45,7 +45,9 @@ final class InMemoryServer {
   ) throws {
     pool = try #require(BlockPool.create(limit: limits.poolBytes, debug: debug))
     port = try #require(CompletionPort.create(concurrency: 64))
-    thread = try IOThread.create(hooks: IOThreadHooks())
+    context = .allocate(capacity: 1)
+    thread = try IOThread.create(
+      hooks: IOThreadHooks(lost: { argument in Server.ioThreadDidLoseCompletions(argument) }, context: context))
     threadContext = .allocate(capacity: 1)
     threadContext.initialize(to: ThreadContext(kind: .ioThread, index: 0))
     clock = .allocate(capacity: 1)
@@ -62,7 +64,6 @@ final class InMemoryServer {
       function: { context, _, _, text in LogLines.append(text, to: context) },
       context: Unmanaged.passUnretained(logLines).toOpaque(), level: UInt32(MEWS_LEVEL_DEBUG))
     learning = RouteLearning(ioThreads: 1, log: log)
-    context = .allocate(capacity: 1)
     context.initialize(
       to: IOContext(
         resources: resources, thread: thread, port: port, application: routes.application, limits: limits, log: log,

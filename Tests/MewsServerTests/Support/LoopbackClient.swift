@@ -49,6 +49,9 @@ final class LoopbackClient {
 
   var connection: ConnectionPointer { serversEnd! }
 
+  /// The client's own port.
+  var port: UInt16? { try? SocketAddress.bound(descriptor).port }
+
   /// Whether the server's end waits for room to send; of an io_uring, whether a send is in flight.
   var isWriteBlocked: Bool { onRing?.pointee.output.isArmed ?? onPoll.pointee.isWriteBlocked }
 

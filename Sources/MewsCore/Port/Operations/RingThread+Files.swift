@@ -102,7 +102,8 @@ extension RingThread {
   /// - Returns: 0 when the operation is done, `EAGAIN` when there is more to do, or the errno that ended it.
   @_noLocks
   private static func outcome(_ operation: OperationPointer, _ result: Int32) -> Int32 {
-    if result == -EINTR || result == -EAGAIN { return EAGAIN }
+    // Nothing has come of it; without having been asked to, operations end together, when completions are lost.
+    if result == -EINTR || result == -EAGAIN || result == -ECANCELED { return EAGAIN }
     guard result >= 0 else { return 0 &- result }
     guard operation.pointee.kind != OperationKind.sync else { return 0 }
     if result == 0 { return operation.pointee.kind == OperationKind.read ? 0 : EIO }

@@ -142,7 +142,9 @@ extension RingThread {
   private static func outcome(
     _ operation: OperationPointer, _ lane: RingLanePointer, _ slot: HandleSlotPointer, _ result: Int32
   ) -> Int32 {
-    if result == -EINTR { return EAGAIN }
+    // Nothing has come of it; without having been asked to, operations end together, when completions are lost.
+    if result == -EINTR || (result == -ECANCELED && !operation.pointee.isCanceled) { return EAGAIN }
+    if lane.pointee.is_poll && result == -EBADR { return EAGAIN }
     if lane.pointee.is_poll { return result < 0 ? 0 &- result : OperationAttempt.run(operation, slot) }
     if result == -EAGAIN {
       lane.pointee.has_refused = true

@@ -272,9 +272,17 @@ extension RingThread {
     if isParked { state.pointee.mailbox.unpark() }
     // Short of memory, for instance. To come back at once would be to keep a processor busy with nothing.
     if error != 0 && error != EINTR && error != ETIME && error != EBUSY { pause() }
-    proactor.tellCompletions()
+    if proactor.tellCompletions() < 0 { _unsafePerformance { recover(proactor) } }
     postCompleted()
     return true
+  }
+
+  /// Goes on when the kernel has lost completions. Operations whose completion that was fail, and others go on.
+  @inline(never)
+  private func recover(_ proactor: Proactor) {
+    proactor.beginRecovery()
+    // In the next pass again: until then the ring is not waited for.
+    if !proactor.finishRecovery() { pause() }
   }
 
   @_noLocks

@@ -113,6 +113,114 @@ struct OperationsRingTests {
     Self.mayGoOn.signal()
   }
 
+  /// Something for the thread of a ring to do, posted to it as soon as it is made.
+  private final class Task {
+    private let ring: RingThread
+    private let body: (RingThread) -> Void
+    private let packet = PacketPointer.allocate(capacity: 1)
+    private let isDone = DispatchSemaphore(value: 0)
+
+    init(_ ring: RingThread, _ body: @escaping (RingThread) -> Void) {
+      self.ring = ring
+      self.body = body
+      packet.initialize(
+        to: Packet(operation: Unmanaged.passRetained(self).toOpaque()) { packet in
+          guard let operation = packet.pointee.operation else { return }
+          let task = Unmanaged<Task>.fromOpaque(operation).takeRetainedValue()
+          task.body(task.ring)
+          task.isDone.signal()
+        })
+      if ring.state.pointee.mailbox.push(packet) { ring.signal() }
+    }
+
+    deinit { packet.deallocate() }
+
+    func wait() { isDone.wait() }
+  }
+
+  @Test("When completions are lost, their operations fail, all others are done, and the port goes on")
+  func losses() throws {
+    try withOperationPort(backend: .ring) { port in
+      let crowd = Crowd(60, of: port)
+      defer { crowd.close() }
+      let ring = try #require(port.state.pointee.parts.ring)
+      let slots = try crowd.handles.map { try #require(port.state.pointee.parts.table.slot($0.index)) }
+      for _ in 0..<3 {
+        crowd.receive(port)
+        #expect(eventually { slots.allSatisfy { isHeld($0) } })
+        Task(ring) { ring in
+          guard let proactor = ring.state.pointee.proactor else { return }
+          proactor.wait(timeoutNanoseconds: 0)
+          proactor.tellCompletions()
+          for peer in crowd.peers[..<40] { write("1234", to: peer) }
+          proactor.wait(timeoutNanoseconds: 0)
+          // Half of what came is lost; what comes now finds its operation gone.
+          #expect(proactor.ring.lose(20) == 20)
+        }.wait()
+        for peer in crowd.peers[40...] { write("1234", to: peer) }
+        let packets = try take(60, port)
+        let failed = packets.values.filter { $0.status == -11 }
+        #expect(failed.count == 20 && failed.allSatisfy { $0.bytes == 0 })
+        #expect(packets.values.filter { $0.status == 0 && $0.bytes == 4 }.count == 40)
+        for (key, operation) in crowd.operations.enumerated() where packets[UInt64(key)]?.status == -11 {
+          #expect(operation.pointer.pointee.system_error == EBADR)
+        }
+        #expect(ring.state.pointee.armed == 0)
+      }
+    }
+  }
+
+  @Test("Cancelled operations end as such when completions are lost, and a port closes that has lost some")
+  func lossesAtEnd() throws {
+    let port = try OperationPort.create(concurrency: 1, backend: .ring, ring: .tiny)
+    let crowd = Crowd(50, of: port)
+    defer { crowd.close() }
+    let ring = try #require(port.state.pointee.parts.ring)
+    crowd.receive(port)
+    Task(ring) { ring in
+      guard let proactor = ring.state.pointee.proactor else { return }
+      for peer in crowd.peers[..<8] { write("1", to: peer) }
+      proactor.wait(timeoutNanoseconds: 0)
+      proactor.ring.lose()
+    }.wait()
+    for handle in crowd.handles { _ = port.cancel(handle, nil) }
+    let packets = try take(50, port)
+    #expect(packets.values.allSatisfy { [-14, -11, 0].contains($0.status) })
+    #expect(packets.values.filter { $0.status == -14 }.count >= 42)
+    crowd.receive(port)
+    Task(ring) { $0.state.pointee.proactor?.ring.lose(0) }.wait()
+    port.port.leave()
+    port.close()
+  }
+
+  @Test("A file's operation whose completion is lost fails, and others of the file are done")
+  func fileLosses() throws {
+    try withOperationPort(backend: .ring) { port in
+      let file = port.handle(temporaryFile())
+      let first = TestOperation(content: "first")
+      #expect(port.write(file, first.pointer, first.buffer(), offset: 0) == .pending)
+      #expect(port.await() == .done(first, bytes: 64))
+      let ring = try #require(port.state.pointee.parts.ring)
+      let writes = (0..<4).map { TestOperation(content: "write \($0)") }
+      Task(ring) { ring in
+        // All of it is taken out of the mailbox together: the writes are begun first.
+        for write in writes { #expect(port.write(file, write.pointer, write.buffer(), offset: 0) == .pending) }
+        _ = Task(ring) { ring in
+          guard let proactor = ring.state.pointee.proactor else { return }
+          for _ in 0..<1_000 where proactor.ring.unread < 4 {
+            _ = shim_ring_enter(proactor.ring.state.pointee.ring, 4, 10_000_000)
+          }
+          #expect(proactor.ring.lose(2) == 2)
+        }
+      }.wait()
+      let packets = (0..<4).map { _ in port.await() }
+      #expect(packets.compactMap { $0?.status }.sorted() == [-11, -11, 0, 0])
+      #expect(writes.map(\.pointer.pointee.system_error).filter { $0 != 0 } == [EBADR, EBADR])
+      #expect(port.write(file, first.pointer, first.buffer(), offset: 0) == .pending)
+      #expect(port.await() == .done(first, bytes: 64))
+    }
+  }
+
   /// Whether the ring has an operation of a handle.
   private func isHeld(_ slot: HandleSlotPointer) -> Bool {
     slot.pointee.lock.lock()
