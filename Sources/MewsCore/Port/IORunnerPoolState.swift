@@ -266,12 +266,14 @@ struct IORunnerPoolState: ~Copyable {
     pool.pointee.isEnding = true
     var next = pool.pointee.first
     pool.pointee.first = nil
+    // None is added any more, but those that are on their way to stand by still change what is behind the lock.
+    let count = pool.pointee.runnerCount
     pool.pointee.lock.unlock()
     while let runner = next {
       next = runner.pointee.next
       IORunner.tell(runner, IORunner.ending)
     }
     // Those that are stuck or on their way end by themselves.
-    for index in 0..<pool.pointee.runnerCount { pthread_join(pool.pointee.runners[index].pointee.thread, nil) }
+    for index in 0..<count { pthread_join(pool.pointee.runners[index].pointee.thread, nil) }
   }
 }
