@@ -149,11 +149,16 @@ struct IORunnerPoolState: ~Copyable {
     runner.pointee.pool.pointee.starting -= 1
   }
 
-  /// The work of an I/O thread has come to its end.
-  static func didEnd(_ assignment: IORunner.Assignment, _ pool: Pointer) {
+  /// The work of an I/O thread comes to its end: no handler runs any more, and from now on nobody looks at what it is
+  /// done with.
+  static func willEnd(_ assignment: IORunner.Assignment, _ pool: Pointer) {
     pool.pointee.lock.lock()
     pool.pointee.seats[assignment.seat].runner = nil
     pool.pointee.lock.unlock()
+  }
+
+  /// It has come to its end, after `willEnd`.
+  static func didEnd(_ pool: Pointer) {
     let address = withUnsafePointer(to: pool.pointee.serving) { UnsafeRawPointer($0) }
     pool.pointee.serving.subtract(1, ordering: .releasing)
     shim_futex_wake_one(address)
