@@ -123,11 +123,13 @@ soak: build ## storms over the port and the server, for SECONDS each (600): noth
 	@Scripts/soak $(SECONDS)
 
 .PHONY: sanitize-address sanitize-thread
-sanitize-address: setup ## run the unit tests under the address sanitizer
-	@swift test --disable-xctest --sanitize=address --scratch-path '$(SCRATCH)/sanitize-address'
-sanitize-thread: setup ## run the unit tests under the thread sanitizer
-	@TSAN_OPTIONS='suppressions=$(CURDIR)/Scripts/thread-sanitizer.txt' \
-	    swift test --disable-xctest --sanitize=thread --scratch-path '$(SCRATCH)/sanitize-thread'
+sanitize-address: setup ## run the unit tests under the address sanitizer, those of I/O threads over io_uring, too
+sanitize-thread: setup ## the same under the thread sanitizer
+sanitize-address sanitize-thread:
+	@export TSAN_OPTIONS='suppressions=$(CURDIR)/Scripts/thread-sanitizer.txt' && $(SANITIZED_TESTS) && \
+	    MEWS_TEST_IO=io_uring $(SANITIZED_TESTS) --skip-build --filter 'MewsServerTests|IOThread|Takeover'
+
+SANITIZED_TESTS = swift test --disable-xctest --sanitize=$(@:sanitize-%=%) --scratch-path '$(SCRATCH)/$@'
 
 .PHONY: sanitize-host-address sanitize-host-thread
 sanitize-host-address: ## run the whole product under the address sanitizer: black-box tests, and requests in numbers

@@ -352,6 +352,7 @@ int main(void) {
 
 def test_forked_child():
     """in the child of a fork every function of a server is refused, and the parent's server goes on"""
-    program = toolchain.build(PROGRAMS / "forked-child.c", toolchain.new_directory() / "forked-child", "-pthread")
+    program = toolchain.new_directory() / "forked-child"
+    toolchain.build_program(PROGRAMS / "forked-child.c", program, "-pthread")
     done = subprocess.run([program], capture_output=True, text=True, timeout=60, env=toolchain.environment())
     assert done.returncode == 0 and done.stderr == "", done

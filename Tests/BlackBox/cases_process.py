@@ -44,11 +44,6 @@ def receive_queue(server_port, client_port):
     return None
 
 
-def refuses_connections(port):
-    with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) != 0
-
-
 def expect_graceful_end(number, *arguments):
     with start(*arguments) as server, sleeping_request(server, 500) as connection:
         server.signal(number)
@@ -85,7 +80,7 @@ def expect_immediate_end(*arguments):
     with start(*arguments) as server, sleeping_request(server, 20_000):
         pid = serving_pid(server)
         server.signal(signal.SIGINT)
-        wait_until(lambda: refuses_connections(server.port), "the first signal arrives")
+        wait_until(lambda: wire.refuses_connections(server.port), "the first signal arrives")
         assert server.process.poll() is None, "did not wait for the request in flight"
         started = time.monotonic()
         server.signal(signal.SIGINT)
@@ -122,7 +117,7 @@ def test_stop_takes_no_more_connections():
     """after a stop no connection is taken, and requests in flight on workers finish"""
     with start() as server, sleeping_request(server, 800) as connection:
         server.signal(signal.SIGTERM)
-        wait_until(lambda: refuses_connections(server.port), "the port is closed")
+        wait_until(lambda: wire.refuses_connections(server.port), "the port is closed")
         assert connection.read().body == b"slept 800 ms\n"
         assert server.wait() == 0
 
@@ -179,7 +174,7 @@ def test_worker_ends_with_supervisor():
         server.signal(signal.SIGKILL)
         server.wait()
         wait_until(lambda: has_ended(worker), "the worker ends")
-        wait_until(lambda: refuses_connections(server.port), "the port is free")
+        wait_until(lambda: wire.refuses_connections(server.port), "the port is free")
 
 
 def test_no_descriptor_leaks():
@@ -236,7 +231,7 @@ def start_with_errors_to(descriptor, directory):
         stderr=descriptor,
         preexec_fn=None if descriptor is not None else lambda: os.close(2),
     )
-    wait_until(lambda: not refuses_connections(port), "the host listens")
+    wait_until(lambda: not wire.refuses_connections(port), "the host listens")
     return process, port
 
 

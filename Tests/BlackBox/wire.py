@@ -134,3 +134,9 @@ def text(port, target):
     response = get(port, target)
     assert response.status == 200, response
     return response.body.decode()
+
+
+def refuses_connections(port):
+    """Whether nobody listens on a port."""
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) != 0

@@ -114,7 +114,7 @@ struct IORunner: ~Copyable {
       runner.pointee.seat = assignment.seat
       runner.pointee.word.store(standingBy, ordering: .relaxed)
       if IOThreadState.serve(assignment, runner) {
-        IORunnerPoolState.didEnd(assignment, pool)
+        IORunnerPoolState.didEnd(pool)
       } else if let ring = runner.pointee.ring {
         // What was armed on it, another thread has armed on its own.
         ring.awaitRelease()

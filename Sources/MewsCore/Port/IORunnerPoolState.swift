@@ -164,11 +164,16 @@ struct IORunnerPoolState: ~Copyable {
     runner.pointee.pool.pointee.starting -= 1
   }
 
-  /// The work of an I/O thread has come to its end.
-  static func didEnd(_ assignment: IORunner.Assignment, _ pool: Pointer) {
+  /// The work of an I/O thread comes to its end: no handler runs any more, and from now on nobody looks at what it is
+  /// done with.
+  static func willEnd(_ assignment: IORunner.Assignment, _ pool: Pointer) {
     pool.pointee.lock.lock()
     pool.pointee.seats[assignment.seat].runner = nil
     pool.pointee.lock.unlock()
+  }
+
+  /// It has come to its end, after `willEnd`.
+  static func didEnd(_ pool: Pointer) {
     let address = withUnsafePointer(to: pool.pointee.serving) { UnsafeRawPointer($0) }
     pool.pointee.serving.subtract(1, ordering: .releasing)
     shim_futex_wake_one(address)
@@ -286,12 +291,14 @@ struct IORunnerPoolState: ~Copyable {
     pool.pointee.isEnding = true
     var next = pool.pointee.first
     pool.pointee.first = nil
+    // None is added any more, but those that are on their way to stand by still change what is behind the lock.
+    let count = pool.pointee.runnerCount
     pool.pointee.lock.unlock()
     while let runner = next {
       next = runner.pointee.next
       IORunner.tell(runner, IORunner.ending)
     }
     // Those that are stuck or on their way end by themselves.
-    for index in 0..<pool.pointee.runnerCount { pthread_join(pool.pointee.runners[index].pointee.thread, nil) }
+    for index in 0..<count { pthread_join(pool.pointee.runners[index].pointee.thread, nil) }
   }
 }

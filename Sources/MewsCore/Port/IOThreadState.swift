@@ -81,6 +81,8 @@ extension IOThreadState {
     while !state.pointee.isStopping.load(ordering: .acquiring) {
       guard runPass(state) else { return false }
     }
+    // The watcher may have seen the last handler, and be about to ask the ring whether it can be taken over.
+    IORunnerPoolState.willEnd(assignment, runner.pointee.pool)
     hooks.exit?(hooks.context)
     finish(state)
     endProactor(state)

@@ -2,13 +2,14 @@ import CMews
 import Glibc
 import MewsCore
 import MewsServer
+import Synchronization
 
 /// A plugin, or the linking program in its place: what stands behind a `mews_plugin` pointer.
 ///
 /// It lives as long as its host, and its texts are C strings of that life.
 public final class Plugin: @unchecked Sendable {
   /// What the plugin may do now.
-  public enum Phase: Sendable {
+  public enum Phase: UInt8, AtomicRepresentable, Sendable {
     /// Loaded, `start` not called.
     case loaded
     /// Inside `start`: routes can be registered.
@@ -25,7 +26,7 @@ public final class Plugin: @unchecked Sendable {
   public let file: String?
   public let index: Int
   public unowned let host: Host
-  public internal(set) var phase = Phase.loaded
+  private let currentPhase = Atomic(Phase.loaded)
   /// What `mews_fail` said.
   public var failure: String?
   /// The route it claims although another plugin has it.
@@ -65,6 +66,12 @@ public final class Plugin: @unchecked Sendable {
   /// The plugin behind a pointer of the C interface.
   public static func from(_ handle: OpaquePointer) -> Plugin {
     Unmanaged<Plugin>.fromOpaque(UnsafeRawPointer(handle)).takeUnretainedValue()
+  }
+
+  /// Written by the thread that loads and stops plugins. Any thread may read it, as who asks for the routes does.
+  public internal(set) var phase: Phase {
+    get { currentPhase.load(ordering: .acquiring) }
+    set { currentPhase.store(newValue, ordering: .releasing) }
   }
 
   var owner: RouteOwner { RouteOwner(name: name, file: file.map(Self.lastComponent)) }

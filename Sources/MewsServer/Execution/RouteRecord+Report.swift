@@ -60,7 +60,7 @@ extension RouteRecord {
   /// What there is to say of the route. Any thread.
   public static func report(_ record: RouteRecordPointer) -> RouteReport {
     record.pointee.lock.lock()
-    let policy = record.pointee.policy
+    let policy = record.pointee.guarded.pointee.policy
     record.pointee.lock.unlock()
     let (ioThreads, mayPromote) = record.pointee.learning._withUnsafeGuaranteedRef { ($0.ioThreads, $0.mayPromote) }
     var (inlineRuns, workerRuns): (UInt64, UInt64) = (0, 0)

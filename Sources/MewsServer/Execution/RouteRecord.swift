@@ -2,6 +2,7 @@ import CMews
 import CMewsShims
 import Glibc
 import MewsCore
+import Synchronization
 
 /// What the server knows of how a route's handler runs: its class, counts, and what was learned.
 ///
@@ -9,33 +10,39 @@ import MewsCore
 /// class changes; what is written for every request has cache lines of its own for each I/O thread (`RunCell`).
 public struct RouteRecord: ~Copyable {
   // Read for every request.
-  /// The raw value of the `ExecutionClass`. Atomic.
-  private var execution: UInt64
-  /// How many runs on workers make one that is measured, less one: a mask. Atomic.
-  private var workerMask: UInt64 = 0
+  /// The raw value of the `ExecutionClass`.
+  private let execution: Atomic<UInt64>
+  /// How many runs on workers make one that is measured, less one: a mask.
+  private let workerMask: Atomic<UInt64>
   private let cells: UnsafeMutablePointer<UInt64>
   let learning: Unmanaged<RouteLearning>
   private let padding = InlineArray<12, UInt64>(repeating: 0)
 
   // Written by workers.
-  private var workerTick: UInt64 = 0
+  private let workerTick = Atomic<UInt64>(0)
   private let morePadding = InlineArray<15, UInt64>(repeating: 0)
 
-  // Behind the lock.
-  let lock: FutexLock
-  var policy: RoutePolicy
-  var logLimit = ChangeLogLimit()
+  let lock = FutexLock(spins: false)
+  let guarded: UnsafeMutablePointer<Guarded>
   let names: Unmanaged<RouteNames>
 
+  /// What is behind the lock. Memory of its own, since a change in place claims, for the thread sanitizer, the beginning
+  /// of what it is in: that of the record is read without the lock.
+  struct Guarded {
+    var policy: RoutePolicy
+    var logLimit = ChangeLogLimit()
+  }
+
   private init(
-    policy: RoutePolicy, cells: UnsafeMutablePointer<UInt64>, names: RouteNames, learning: RouteLearning
+    guarded: UnsafeMutablePointer<Guarded>, cells: UnsafeMutablePointer<UInt64>, names: RouteNames,
+    learning: RouteLearning
   ) {
-    execution = policy.execution.rawValue
-    workerMask = policy.needsEveryRun ? 0 : Self.settledMask
+    let policy = guarded.pointee.policy
+    execution = Atomic(policy.execution.rawValue)
+    workerMask = Atomic(Self.workerMask(policy))
     self.cells = cells
     self.learning = Unmanaged.passRetained(learning)
-    lock = FutexLock(spins: false)
-    self.policy = policy
+    self.guarded = guarded
     self.names = Unmanaged.passRetained(names)
   }
 
@@ -47,19 +54,26 @@ public struct RouteRecord: ~Copyable {
   ///   - learning: that of the server whose I/O threads will run it.
   /// - Returns: the record, to be released with `destroy`; nil when memory is exhausted.
   public static func create(_ names: RouteNames, policy: RoutePolicy, learning: RouteLearning) -> RouteRecordPointer? {
-    let cellBytes = RunCell.wordCount * MemoryLayout<UInt64>.stride * learning.ioThreads
-    guard let cells = aligned_alloc(alignment, cellBytes) else { return nil }
+    let cellWords = RunCell.wordCount * learning.ioThreads
+    let cellBytes = cellWords * MemoryLayout<UInt64>.stride
     let size = (MemoryLayout<RouteRecord>.size + alignment - 1) & ~(alignment - 1)
-    guard let memory = aligned_alloc(alignment, size) else {
-      free(cells)
+    let allocations = (
+      record: aligned_alloc(alignment, size), cells: aligned_alloc(alignment, cellBytes),
+      guarded: malloc(MemoryLayout<Guarded>.size)
+    )
+    guard let memory = allocations.record, let cells = allocations.cells, let guardedMemory = allocations.guarded else {
+      free(allocations.record)
+      free(allocations.cells)
+      free(allocations.guarded)
       return nil
     }
     memset(cells, 0, cellBytes)
+    let guarded = guardedMemory.bindMemory(to: Guarded.self, capacity: 1)
+    guarded.initialize(to: Guarded(policy: policy))
     let record = memory.bindMemory(to: RouteRecord.self, capacity: 1)
     record.initialize(
       to: RouteRecord(
-        policy: policy,
-        cells: cells.bindMemory(to: UInt64.self, capacity: RunCell.wordCount * learning.ioThreads), names: names,
+        guarded: guarded, cells: cells.bindMemory(to: UInt64.self, capacity: cellWords), names: names,
         learning: learning))
     return record
   }
@@ -67,6 +81,8 @@ public struct RouteRecord: ~Copyable {
   /// Frees the record. No thread may run the route any more.
   public static func destroy(_ record: RouteRecordPointer) {
     free(record.pointee.cells)
+    record.pointee.guarded.deinitialize(count: 1)
+    free(record.pointee.guarded)
     record.pointee.names.release()
     record.pointee.learning.release()
     record.deinitialize(count: 1)
@@ -76,6 +92,8 @@ public struct RouteRecord: ~Copyable {
   private static let alignment = 128
   /// Of the runs on workers of a route that has settled, every eighth is measured.
   private static let settledMask: UInt64 = 7
+
+  private static func workerMask(_ policy: RoutePolicy) -> UInt64 { policy.needsEveryRun ? 0 : settledMask }
 }
 
 public typealias RouteRecordPointer = UnsafeMutablePointer<RouteRecord>
@@ -91,7 +109,7 @@ extension RouteRecord {
   /// The class, as a raw value. Any thread.
   @_noLocks @inline(__always)
   static func execution(_ record: RouteRecordPointer) -> UInt64 {
-    shim_load_relaxed(withUnsafeMutablePointer(to: &record.pointee.execution) { $0 })
+    record.pointee.execution.load(ordering: .relaxed)
   }
 
   /// Counts an inline run, and says how it is measured.
@@ -105,10 +123,9 @@ extension RouteRecord {
   /// by.
   @_noLocks
   static func measureOnWorker(_ record: RouteRecordPointer) -> RunMeasure {
-    let word = withUnsafeMutablePointer(to: &record.pointee.workerTick) { $0 }
-    let tick = shim_load_relaxed(word) &+ 1
-    shim_store_relaxed(word, tick)
-    let mask = shim_load_relaxed(withUnsafeMutablePointer(to: &record.pointee.workerMask) { $0 })
+    let tick = record.pointee.workerTick.load(ordering: .relaxed) &+ 1
+    record.pointee.workerTick.store(tick, ordering: .relaxed)
+    let mask = record.pointee.workerMask.load(ordering: .relaxed)
     // Scattered, since requests may follow a pattern.
     return ((tick &* 0x9E37_79B9_7F4A_7C15) &>> 32) & mask == 0 ? .usage : .none
   }
@@ -140,15 +157,13 @@ extension RouteRecord {
 
   private static func update(_ record: RouteRecordPointer, _ body: (inout RoutePolicy) -> RoutePolicy.Outcome) {
     record.pointee.lock.lock()
-    let outcome = body(&record.pointee.policy)
-    shim_store_relaxed(
-      withUnsafeMutablePointer(to: &record.pointee.execution) { $0 }, record.pointee.policy.execution.rawValue)
-    shim_store_relaxed(
-      withUnsafeMutablePointer(to: &record.pointee.workerMask) { $0 },
-      record.pointee.policy.needsEveryRun ? 0 : settledMask)
+    let guarded = record.pointee.guarded
+    let outcome = body(&guarded.pointee.policy)
+    let policy = guarded.pointee.policy
+    record.pointee.execution.store(policy.execution.rawValue, ordering: .relaxed)
+    record.pointee.workerMask.store(workerMask(policy), ordering: .relaxed)
     guard outcome != .unchanged else { return record.pointee.lock.unlock() }
-    let policy = record.pointee.policy
-    let line = record.pointee.logLimit.admit(at: shim_monotonic_nanoseconds())
+    let line = guarded.pointee.logLimit.admit(at: shim_monotonic_nanoseconds())
     record.pointee.lock.unlock()
     tell(record, outcome, policy, line)
   }

@@ -95,6 +95,7 @@ static mews_result start(mews_plugin *self, void **state) {
         {"/deadline/worker", MEWS_EXECUTION_WORKER, 100, slow},
         {"/deadline/blocking", MEWS_EXECUTION_BLOCKING, 100, slow},
         {"/deadline/inline", MEWS_EXECUTION_INLINE, 100, slow},
+        {"/deadline/second", MEWS_EXECUTION_BLOCKING, 1000, slow},
         {"/deadline/long", MEWS_EXECUTION_BLOCKING, 60000, slow},
         {"/deadline/none", MEWS_EXECUTION_BLOCKING, MEWS_HANDLER_TIMEOUT_NONE, slow},
         {"/deadline/host", MEWS_EXECUTION_BLOCKING, 0, slow},

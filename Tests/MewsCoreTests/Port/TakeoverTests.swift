@@ -301,4 +301,16 @@ struct TakeoverTests {
     #expect(bench.statistics.taken > 0)
     bench.finish()
   }
+
+  @Test("An I/O thread that ends when its last handler returns, just when that is to be taken over, ends in order")
+  func raceWithTheEnd() throws {
+    for number in 0..<100 {
+      let bench = try TakeoverBench()
+      let delay = UInt32((number &* 7_919) % 2_000)
+      bench.begin { usleep(1_000 + delay) }
+      bench.finish()
+      // Whoever found the work gone had it taken by another thread.
+      #expect(bench.adopters.withLock { $0.count } == bench.lost.withLock { $0.count } + 1)
+    }
+  }
 }
