@@ -33,6 +33,23 @@ struct shim_ring {
     struct shim_ring_message messages[MESSAGES];
 };
 
+/*
+ * liburing maps a ring's memory, and unmaps it, by system calls of its own, which the thread sanitizer does not see: it
+ * would take a ring at the address of one that is gone for the same, shared without order. What the kernel orders is
+ * said here.
+ */
+#if defined(__has_feature)
+#if __has_feature(thread_sanitizer)
+static uint32_t unmapped_rings;
+#define RING_WILL_BE_UNMAPPED() ((void)__atomic_add_fetch(&unmapped_rings, 1, __ATOMIC_RELEASE))
+#define RING_WAS_MAPPED() ((void)__atomic_load_n(&unmapped_rings, __ATOMIC_ACQUIRE))
+#endif
+#endif
+#ifndef RING_WAS_MAPPED
+#define RING_WILL_BE_UNMAPPED() ((void)0)
+#define RING_WAS_MAPPED() ((void)0)
+#endif
+
 struct shim_ring *shim_ring_create(uint32_t submissions, uint32_t completions, uint32_t flags, int32_t *error) {
     struct shim_ring *ring = calloc(1, sizeof *ring);
     if (ring == NULL) {
@@ -45,6 +62,7 @@ struct shim_ring *shim_ring_create(uint32_t submissions, uint32_t completions, u
         free(ring);
         return NULL;
     }
+    RING_WAS_MAPPED();
     /* A child process that shared the memory would take completions, and submit, by accident. */
     (void)io_uring_ring_dontfork(&ring->ring);
     return ring;
@@ -55,6 +73,7 @@ static size_t buffer_ring_size(const struct shim_ring *ring) {
 }
 
 void shim_ring_destroy(struct shim_ring *ring) {
+    RING_WILL_BE_UNMAPPED();
     io_uring_queue_exit(&ring->ring);
     if (ring->buffers != NULL) munmap(ring->buffers, buffer_ring_size(ring));
     free(ring);

@@ -1,6 +1,7 @@
 """What the host does for a plugin, seen through the plugin probe-services."""
 
 import collections
+import pathlib
 import signal
 import time
 
@@ -43,13 +44,20 @@ def test_worker_slots():
     assert len(last_call) >= 2, "inline and worker routes ran on one thread"
 
 
+def workers_wait(pid):
+    """Whether every worker of a process sleeps."""
+    stats = [path.read_text() for path in pathlib.Path(f"/proc/{pid}/task").glob("*/stat")]
+    return all(stat.rpartition(")")[2].split()[0] == "S" for stat in stats if "(mews-worker" in stat)
+
+
 def test_low_load_stays_on_one_worker():
     """requests that come one after the other are all handled by the worker that was last awake"""
     with host.Host(toolchain.probe_plugins(), "--workers", "8") as server, wire.Connection(server.port) as connection:
         workers = collections.Counter()
         for _ in range(100):
             workers[connection.get("/worker").body.split()[0]] += 1
-            time.sleep(0.002)  # low load: the worker waits again when the next request comes
+            # Low load: the worker waits again when the next request comes.
+            host.wait_until(lambda: workers_wait(server.worker_pid()), "the workers wait")
     # A worker that is held up on its way back may miss its turn, and another one stays the last awake.
     assert workers.most_common(1)[0][1] >= 80, workers
 

@@ -273,7 +273,8 @@ struct TakeoverTests {
   func watcherSleeps() throws {
     let bench = try TakeoverBench()
     for turn in 1...3 {
-      #expect(eventually { bench.perform { bench.thread.state.pointee.watch.pointee.is_watched.pointee == 0 } })
+      #expect(
+        eventually { bench.perform { shim_run_watch_sleeps(bench.thread.state.pointee.watch.pointee.is_watched) } })
       let mayGoOn = DispatchSemaphore(value: 0)
       bench.handle { mayGoOn.wait() }
       #expect(eventually { bench.statistics.taken == turn })

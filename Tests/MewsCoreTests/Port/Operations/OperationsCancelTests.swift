@@ -285,42 +285,46 @@ struct OperationsCancelTests {
   @Test(
     "In the child of a fork, a port of its own takes descriptors that the parent's port has",
     arguments: PortBackend.tested)
-  func forkedChildWithOwnPort(backend: PortBackend) throws {
-    try withOperationPort(backend: backend) { port in
-      let (ours, theirs) = socketPair()
-      defer { close(theirs) }
-      _ = port.handle(ours)
-      let answer = inForkedChild {
-        guard let own = try? OperationPort.create(concurrency: 1) else { return 1 }
-        var handle = Handle(rawValue: 0)
-        return own.associate(ours, key: 1, skipsSuccess: false, handle: &handle) == .done ? 0 : 2
+  func forkedChildWithOwnPort(backend: PortBackend) async {
+    await #expect(processExitsWith: .success) { [name = backend.rawValue as String] in
+      try withOperationPort(backend: #require(PortBackend(rawValue: name))) { port in
+        let (ours, theirs) = socketPair()
+        defer { close(theirs) }
+        _ = port.handle(ours)
+        let answer = inForkedChild {
+          guard let own = try? OperationPort.create(concurrency: 1) else { return 1 }
+          var handle = Handle(rawValue: 0)
+          return own.associate(ours, key: 1, skipsSuccess: false, handle: &handle) == .done ? 0 : 2
+        }
+        #expect(answer == 0)
       }
-      #expect(answer == 0)
     }
   }
 
   @Test("In the child of a fork every call is refused, and the parent's port goes on", arguments: PortBackend.tested)
-  func forkedChild(backend: PortBackend) throws {
-    try withOperationPort(backend: backend) { port in
-      let (ours, theirs) = socketPair()
-      defer { close(theirs) }
-      let handle = port.handle(ours)
-      let operation = TestOperation()
-      #expect(port.receive(handle, operation) == .pending)
-      let answers = inForkedChild {
-        let other = Operation.claimable()
-        var count = 0
-        var packet = PortPacket()
-        guard port.get(into: &packet, capacity: 1, timeoutNanoseconds: -1, count: &count) == .unsupported,
-          port.post(key: 1, bytes: 0, operation: nil) == .unsupported, port.close(handle) == .unsupported,
-          port.timer(other, delay: 0, key: 0) == .unsupported, port.descriptor(handle) == nil
-        else { return 1 }
-        port.close()
-        return 0
+  func forkedChild(backend: PortBackend) async {
+    await #expect(processExitsWith: .success) { [name = backend.rawValue as String] in
+      try withOperationPort(backend: #require(PortBackend(rawValue: name))) { port in
+        let (ours, theirs) = socketPair()
+        defer { close(theirs) }
+        let handle = port.handle(ours)
+        let operation = TestOperation()
+        #expect(port.receive(handle, operation) == .pending)
+        let answers = inForkedChild {
+          let other = Operation.claimable()
+          var count = 0
+          var packet = PortPacket()
+          guard port.get(into: &packet, capacity: 1, timeoutNanoseconds: -1, count: &count) == .unsupported,
+            port.post(key: 1, bytes: 0, operation: nil) == .unsupported, port.close(handle) == .unsupported,
+            port.timer(other, delay: 0, key: 0) == .unsupported, port.descriptor(handle) == nil
+          else { return 1 }
+          port.close()
+          return 0
+        }
+        #expect(answers == 0)
+        write("parent", to: theirs)
+        #expect(port.await() == .done(operation, bytes: 6))
       }
-      #expect(answers == 0)
-      write("parent", to: theirs)
-      #expect(port.await() == .done(operation, bytes: 6))
     }
   }
 }

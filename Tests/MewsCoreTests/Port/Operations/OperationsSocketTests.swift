@@ -212,15 +212,15 @@ struct OperationsSocketTests {
   }
 
   @Test("An accept without a free descriptor fails with EMFILE, once, and the next one goes on")
-  func acceptWithoutDescriptors() throws {
+  func acceptWithoutDescriptors() async {
     // In a process of its own, because the limit is the process's.
-    let step = inForkedChild {
-      guard let port = try? OperationPort.create(concurrency: 1) else { return 1 }
+    await #expect(processExitsWith: .success) {
+      let port = try OperationPort.create(concurrency: 1)
       let (listener, address) = listeningSocket()
       let listening = port.handle(listener)
       let client = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
       let operation = TestOperation()
-      guard port.accept(listening, operation.pointer) == .pending else { return 2 }
+      #expect(port.accept(listening, operation.pointer) == .pending)
       var limit = rlimit()
       getrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit)
       let before = limit
@@ -230,14 +230,17 @@ struct OperationsSocketTests {
       let result = withUnsafePointer(to: &target) {
         $0.withMemoryRebound(to: sockaddr.self, capacity: 1) { connect(client, $0, 16) }
       }
-      guard result == 0, let packet = port.await(), packet.status == -11 else { return 3 }
-      guard operation.pointer.pointee.system_error == EMFILE, port.next() == nil else { return 4 }
+      let packet = port.await()
+      let next = port.next()
       limit = before
       setrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit)
-      guard port.accept(listening, operation.pointer) == .done else { return 5 }
-      return port.next() == .done(operation, bytes: 0) ? 0 : 6
+      #expect(result == 0)
+      #expect(packet?.status == -11)
+      #expect(operation.pointer.pointee.system_error == EMFILE)
+      #expect(next == nil)
+      #expect(port.accept(listening, operation.pointer) == .done)
+      #expect(port.next() == .done(operation, bytes: 0))
     }
-    #expect(step == 0)
   }
 
   @Test("Datagrams keep their bounds and tell where they come from; an empty one is one", arguments: PortBackend.tested)

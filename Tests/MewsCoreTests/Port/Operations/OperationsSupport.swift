@@ -159,8 +159,11 @@ func isReadable(_ descriptor: Int32) -> Bool {
   return poll(&wanted, 1, 0) == 1
 }
 
-/// Runs the body in a forked child, and returns what it returned as the exit code. Swift hides fork; the child of a
-/// process with threads may do little, and the body does less.
+/// Runs the body in a forked child, and returns what it returned as the exit code. Swift hides fork.
+///
+/// The child of a process with other threads waits for ever for a lock that one of them had, and the Swift runtime has
+/// locks of its own: so this is for a process that runs one test (`#expect(processExitsWith:)`), not for one that runs
+/// them all.
 func inForkedChild(_ body: () -> Int32) -> Int32 {
   typealias Fork = @convention(c) () -> pid_t
   let symbol = dlsym(UnsafeMutableRawPointer(bitPattern: 0), "fork")
