@@ -26,8 +26,8 @@ public struct RouteRecord: ~Copyable {
   let guarded: UnsafeMutablePointer<Guarded>
   let names: Unmanaged<RouteNames>
 
-  /// What is behind the lock. Memory of its own, since a change in place claims, for the thread sanitizer, the beginning
-  /// of what it is in: that of the record is read without the lock.
+  /// What is behind the lock. Memory of its own, since a change in place claims, for the thread sanitizer, the
+  /// beginning of what it is in: that of the record is read without the lock.
   struct Guarded {
     var policy: RoutePolicy
     var logLimit = ChangeLogLimit()

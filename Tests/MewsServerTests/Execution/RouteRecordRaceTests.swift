@@ -9,8 +9,8 @@ import Testing
 struct RouteRecordRaceTests {
   private static let rounds = 2_000
 
-  /// One of the threads: asks for the class, and feeds the record with short runs, and now and then with some that wait,
-  /// so that the class changes to and fro.
+  /// One of the threads: asks for the class, and feeds the record with short runs, and now and then with some that
+  /// wait, so that the class changes to and fro.
   private static func run(_ record: RouteRecordPointer, number: Int) {
     let short = RunSample(place: .worker, wallTime: 8_000, cpuTime: 8_000, waits: 0)
     let waiting = RunSample(place: .worker, wallTime: 9_000_000, cpuTime: 8_000, waits: 1)
