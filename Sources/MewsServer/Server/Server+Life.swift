@@ -55,8 +55,9 @@ extension Server {
       log.write(Int(MEWS_LEVEL_ERROR), "\(left.blocks) blocks of memory were never given back")
     }
     if left.heldExchanges > 0 {
+      // No more than information: they may be released yet.
       log.write(
-        Int(MEWS_LEVEL_WARNING), "\(left.heldExchanges) requests are still held by tokens that nobody has released")
+        Int(MEWS_LEVEL_INFO), "\(left.heldExchanges) requests are still held by tokens that nobody has released")
     }
     log.write(Int(MEWS_LEVEL_DEBUG), left.description)
     life.destroy()
